@@ -1,0 +1,1 @@
+"""Images with FLUX and short films between keyframes."""

@@ -1,0 +1,37 @@
+"""What a running plan tells the outside: one small frozen value, and the callback type engines report through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["load", "draw", "animate", "decode", "encode", "score", "save"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands.
+
+    Attributes:
+        item, items: which picture, keyframe or transition of how many (from 1); 0, 0 where there is only one thing.
+        step, steps: within the item; 0, 0 while a phase cannot count.
+        seconds_left: of the whole job, once it can be told.
+        preview: a small WebP picture of what is being made, sometimes.
+    """
+
+    phase: Phase
+    item: int = 0
+    items: int = 0
+    step: int = 0
+    steps: int = 0
+    seconds_left: float | None = None
+    preview: bytes | None = None
+
+
+OnStep = Callable[[int, int, bytes | None], None]
+"""Called by an engine after each step with (step from 1, steps, preview WebP or None); it may raise `Cancelled`."""
+
+
+def ignore_steps(step: int, steps: int, preview: bytes | None) -> None:
+    """Report to nobody."""

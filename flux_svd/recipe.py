@@ -1,0 +1,192 @@
+"""Every decision that changes pixels, frozen and fingerprinted. A recipe has no holes and knows nothing of devices or files.
+
+A recipe survives JSON (`to_json`, `recipe_from_json`) and pickle; equal recipes have equal fingerprints in every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+GuidanceKind = Literal["none", "embedded", "classifier-free"]
+Precision = Literal["bf16", "fp16", "fp32"]
+Versions = tuple[tuple[str, str], ...]  # (library, version), sorted
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """One picture.
+
+    Attributes:
+        references: ids of stored pictures (sha256), in order.
+        width, height: pixels.
+        guidance: embedded value or classifier-free scale, as `guidance_kind` says; 0.0 where the kind is "none".
+        prompt_tokens: how many tokens the encoder reads.
+        tiled_decode: the VAE decodes in tiles (changes pixels slightly).
+    """
+
+    model: str
+    revision: str
+    prompt: str
+    negative_prompt: str
+    seed: int
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    guidance_kind: GuidanceKind
+    references: tuple[str, ...]
+    precision: Precision
+    prompt_tokens: int
+    tiled_decode: bool
+    versions: Versions
+    kind: Literal["image"] = "image"
+
+
+@dataclass(frozen=True)
+class TransitionRecipe:
+    """The way from one keyframe to the next.
+
+    Attributes:
+        start, end: fingerprints of the two keyframe recipes.
+        frames: generated frames, both ends counted; every `stride`-th is kept, so that both ends stay.
+        conditioning_fps: the speed the video model is asked for (its `fps` input), apart from playback.
+        motion_alignment: share of the steps, from the first, that align the backward motion to the forward one.
+        alignment_rounds: rounds of alignment in each such step.
+    """
+
+    model: str
+    revision: str
+    method: Literal["bidirectional", "vibid", "plain"]
+    start: str
+    end: str
+    seed: int
+    width: int
+    height: int
+    frames: int
+    stride: int
+    steps: int
+    guidance: float
+    motion_bucket_id: int
+    conditioning_fps: int
+    noise_aug_strength: float
+    motion_alignment: float
+    alignment_rounds: int
+    precision: Precision
+    versions: Versions
+    kind: Literal["transition"] = "transition"
+
+    @property
+    def kept_frames(self) -> int:
+        return (self.frames - 1) // self.stride + 1
+
+    @property
+    def unet_calls(self) -> int:
+        """UNet calls (each a batch of two) of the whole transition."""
+        if self.method == "plain":
+            return self.steps
+        aligned = aligned_steps(self.steps, self.motion_alignment) if self.method == "bidirectional" else 0
+        return 2 * self.steps + aligned * self.alignment_rounds
+
+
+@dataclass(frozen=True)
+class VideoRecipe:
+    """One film: keyframes, the transitions between neighbours, and how they become a file.
+
+    Attributes:
+        decode_chunk, decode_overlap: latent frames decoded together, and shared by neighbouring chunks.
+        fade_frames: over how many frames on each side the difference to the keyframe fades out.
+        crf: constant rate factor of H.264, 0 (lossless) to 51.
+    """
+
+    keyframes: tuple[ImageRecipe, ...]
+    transitions: tuple[TransitionRecipe, ...]
+    width: int
+    height: int
+    fps: int
+    decode_chunk: int
+    decode_overlap: int
+    fade_frames: int
+    crf: int
+    versions: Versions
+    kind: Literal["video"] = "video"
+
+    @property
+    def frames(self) -> int:
+        return sum(part.kept_frames - 1 for part in self.transitions) + 1
+
+    @property
+    def key_positions(self) -> tuple[int, ...]:
+        """Frame index of each keyframe in the joined film."""
+        positions = [0]
+        for part in self.transitions:
+            positions.append(positions[-1] + part.kept_frames - 1)
+        return tuple(positions)
+
+    @property
+    def seconds_long(self) -> float:
+        return self.frames / self.fps
+
+
+Recipe = ImageRecipe | VideoRecipe
+_KINDS: dict[str, type[ImageRecipe] | type[TransitionRecipe] | type[VideoRecipe]] = {
+    "image": ImageRecipe,
+    "transition": TransitionRecipe,
+    "video": VideoRecipe,
+}
+
+
+def aligned_steps(steps: int, share: float) -> int:
+    """Return how many of the first `steps` fall into the share that is motion-aligned (arXiv:2602.12679, i < share·steps)."""
+    return sum(step < share * steps for step in range(steps))
+
+
+def fingerprint(recipe: ImageRecipe | TransitionRecipe | VideoRecipe) -> str:
+    """Return the sha256 (64 hex digits) of the recipe's canonical JSON: the name of the stage it describes."""
+    return hashlib.sha256(to_json(recipe).encode()).hexdigest()
+
+
+def derive_seed(seed: int, role: str, index: int) -> int:
+    """Return a seed in 0 … 2^63 − 1 for one role of a job, so that no two roles share noise.
+
+    Source: SHA-256 of the three values; index 0 of role "image" keeps the user's own seed.
+    """
+    if role == "image" and index == 0:
+        return seed
+    digest = hashlib.sha256(f"{seed}/{role}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def to_json(recipe: ImageRecipe | TransitionRecipe | VideoRecipe) -> str:
+    """Return canonical JSON: sorted keys, no spaces, ASCII."""
+    return json.dumps(asdict(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def recipe_from_json(text: str) -> Recipe:
+    """Return the picture or film recipe that `to_json` wrote.
+
+    Raises:
+        ValueError: the text is not such a recipe.
+    """
+    recipe = _build(json.loads(text))
+    if isinstance(recipe, TransitionRecipe):
+        raise ValueError("a transition is a part of a film, not a result")
+    return recipe
+
+
+def _build(values: Mapping[str, Any]) -> ImageRecipe | TransitionRecipe | VideoRecipe:
+    kind = _KINDS.get(str(values.get("kind")))
+    if kind is None or set(values) != {field.name for field in fields(kind)}:
+        raise ValueError("not a recipe of this version")
+    return kind(**{key: _frozen(value) for key, value in values.items()})
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return _build(value)
+    return value

@@ -1,0 +1,170 @@
+"""What a user may wish for: the only home of bounds and of defaults that no model decides. Knows nothing of models or devices.
+
+A field that is None is a hole; `plan.py` fills it and says how.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from flux_svd.errors import InvalidRequest
+
+MAX_PROMPT_CHARACTERS = 10_000
+SIZE_MIN, SIZE_MAX, SIZE_STEP = 64, 2048, 16  # pixels; the step is FLUX's latent patch (8 x VAE, 2 x packing)
+MAX_PIXELS = 2048 * 2048
+SEED_MAX = 2**64 - 1  # torch.Generator.manual_seed takes 64 bits
+MAX_FRAMES = 1441  # two minutes at 12 fps
+
+Transition = Literal["bidirectional", "vibid", "plain"]
+
+
+def _clean_text(text: str) -> str:
+    for character in text:
+        category = unicodedata.category(character)
+        if category == "Cs" or (category == "Cc" and character not in "\n\t"):
+            raise ValueError(f"text without control characters or lone surrogates; found U+{ord(character):04X}")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"1 to {MAX_PROMPT_CHARACTERS} characters, not only spaces")
+    return text
+
+
+Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS), AfterValidator(_clean_text)]
+Prompt = Annotated[Text, Field(min_length=1), AfterValidator(_not_blank)]
+Size = Annotated[int, Field(ge=SIZE_MIN, le=SIZE_MAX, multiple_of=SIZE_STEP)]
+Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
+Steps = Annotated[int, Field(ge=1, le=150)]
+Guidance = Annotated[float, Field(ge=0, le=30)]
+PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Picture(_Request):
+    """What pictures and films share: which image model draws, how large, how long, from which seed."""
+
+    prompt: Prompt = Field(description="What to show, in words")
+    negative_prompt: Text | None = Field(default=None, description="What to avoid (models with real guidance only)")
+    model: Name = Field(default="auto", description="Image model, or auto: the best this machine holds")
+    width: Size | None = Field(default=None, description="Pixels")
+    height: Size | None = Field(default=None, description="Pixels")
+    steps: Steps | None = Field(default=None, description="Denoising steps of each picture")
+    guidance: Guidance | None = Field(default=None, description="How strictly the picture follows the prompt")
+    seed: Seed | None = Field(default=None, description="Same seed, same result")
+    references: Annotated[tuple[PictureId, ...], Field(max_length=8)] = Field(
+        default=(), description="Stored pictures to work from (FLUX.2 models)"
+    )
+
+    @model_validator(mode="after")
+    def _pair_of_sizes(self) -> _Picture:
+        if (self.width is None) != (self.height is None):
+            raise ValueError("width and height are given together or not at all")
+        return self
+
+
+class ImageRequest(_Picture):
+    """A wish for `count` pictures of one prompt."""
+
+    kind: Literal["image"] = "image"
+    count: Annotated[int, Field(ge=1, le=16)] = Field(default=1, description="How many pictures")
+
+
+class VideoRequest(_Picture):
+    """A wish for one film: keyframes drawn for motion stages, and transitions between neighbours."""
+
+    kind: Literal["video"] = "video"
+    stages: Annotated[tuple[Prompt, ...], Field(min_length=2, max_length=61)] | None = Field(
+        default=None, description="One prompt for each keyframe; else the storyboard writes them"
+    )
+    keyframes: Annotated[int, Field(ge=2, le=61)] | None = Field(default=None, description="How many keyframes")
+    frames_per_transition: Annotated[int, Field(ge=3, le=121)] | None = Field(
+        default=None, description="Frames from one keyframe to the next, both counted"
+    )
+    total_frames: Annotated[int, Field(ge=3, le=MAX_FRAMES)] | None = Field(
+        default=None, description="Frames of the whole film, instead of frames per transition"
+    )
+    fps: Annotated[int, Field(ge=1, le=60)] = Field(default=12, description="Frames a second at playback")
+    video_model: Name = Field(default="auto", description="Model that fills the way between keyframes")
+    transition: Transition = Field(default="bidirectional", description="How the way between keyframes is filled")
+    transition_steps: Steps | None = Field(default=None, description="Denoising steps of each transition")
+    motion_bucket_id: Annotated[int, Field(ge=1, le=255)] = Field(default=180, description="Amount of motion")
+    conditioning_fps: Annotated[int, Field(ge=2, le=30)] | None = Field(
+        default=None, description="Speed of motion the video model is asked for, apart from playback"
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> VideoRequest:
+        if self.total_frames is not None and self.frames_per_transition is not None:
+            raise ValueError("total_frames and frames_per_transition exclude each other")
+        if self.stages is not None and self.keyframes is not None and len(self.stages) != self.keyframes:
+            raise ValueError(f"keyframes is {self.keyframes} but there are {len(self.stages)} stages")
+        return self
+
+
+Request = ImageRequest | VideoRequest
+_ANY: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
+
+
+def make_request(fields: Mapping[str, Any]) -> Request:
+    """Return the request these fields describe; `kind` says which.
+
+    Lists stand for tuples, as in JSON; nothing else is converted.
+
+    Raises:
+        InvalidRequest: a field is unknown, of the wrong type or out of bounds; the first such field is named.
+    """
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    try:
+        return _ANY.validate_python(values)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def describe_bounds(kind: type[_Request], field: str) -> str:
+    """Return in words what `field` of a request accepts: "256 to 2048 in steps of 16"."""
+    return _bounds_of(kind.model_json_schema()["properties"][field])
+
+
+def _bounds_of(schema: Mapping[str, Any]) -> str:
+    for variant in schema.get("anyOf", [schema]):
+        if variant.get("type") == "null":
+            continue
+        if "enum" in variant:
+            return ", ".join(variant["enum"])
+        low, high = variant.get("minimum"), variant.get("maximum")
+        if low is not None:
+            whole = "a whole number from " if variant["type"] == "integer" else "a number from "
+            step = f" in steps of {variant['multipleOf']}" if "multipleOf" in variant else ""
+            return f"{whole}{low:g} to {high}{step}" if low < 1e6 else f"{low} to {high}"
+        if variant.get("type") == "array":
+            return f"{variant.get('minItems', 0)} to {variant['maxItems']} entries"
+        if "maxLength" in variant:
+            return f"{variant.get('minLength', 0)} to {variant['maxLength']} characters"
+    return str(schema.get("type", "a value of the right type"))
+
+
+def _explain(error: ValidationError) -> InvalidRequest:
+    first = error.errors(include_url=False)[0]
+    where = [str(part) for part in first["loc"] if part not in ("image", "video")]
+    field = where[0] if where else "request"
+    value = first["input"]
+    kind = {"image": ImageRequest, "video": VideoRequest}.get(str(first["loc"][0]) if first["loc"] else "")
+    if first["type"] == "extra_forbidden":
+        return InvalidRequest(field, value, "no such field")
+    if first["type"] == "missing":
+        return InvalidRequest(field, None, "this field is required")
+    if first["type"] == "value_error":
+        return InvalidRequest(field if where else "request", "" if not where else value, str(first["ctx"]["error"]))
+    if kind is not None and field in kind.model_fields:
+        return InvalidRequest(field, value, describe_bounds(kind, field))
+    return InvalidRequest(field, value, first["msg"])
