@@ -14,6 +14,7 @@ from flux_svd.errors import InvalidRequest
 
 Family = Literal["flux1", "flux2-klein", "flux2", "svd", "clip"]
 Control = Literal["guidance", "negative_prompt", "references"]
+GuidanceKind = Literal["none", "embedded", "classifier-free"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class ModelSpec:
 
     Attributes:
         size: default (width, height) in pixels; `size_multiple`: both sides must divide by it.
-        guidance: default; for FLUX.1-dev and FLUX.2-dev an embedded value, for klein base real classifier-free guidance.
+        guidance: default of the value that `guidance_kind` names: embedded in the model, or classifier-free; "none" ignores it.
         prompt_tokens: how many tokens the text encoder that carries the meaning reads; the rest of a prompt is cut.
         obeys: the controls that change this model's result.
         pocket: tiny, carried inside the package, made to try and to test the program.
@@ -58,6 +59,7 @@ class ModelSpec:
     gated: bool = False
     steps: int = 0
     guidance: float = 0.0
+    guidance_kind: GuidanceKind = "none"
     size: tuple[int, int] = (1024, 1024)
     film_size: tuple[int, int] = (1024, 576)
     size_multiple: int = 16
@@ -84,7 +86,7 @@ BYTES_PER_PARAMETER = {"bf16": 2, "fp16": 2, "fp32": 4}
 APACHE = Licence(
     "apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0",
     "Free for any use, commercial use included.", needs_consent=False,
-)  # fmt: skip
+)
 MIT = Licence("mit", "MIT License", "https://opensource.org/license/mit", "Free for any use.", needs_consent=False)
 FLUX1_NC = Licence(
     "flux-1-dev-non-commercial", "FLUX.1 [dev] Non-Commercial License v1.1.1",
@@ -92,17 +94,17 @@ FLUX1_NC = Licence(
     "The model only for non-commercial, non-production use; what it makes may be used commercially, but not to train a "
     "competing model. You must filter or review results before you pass them on, and say that they are AI-made where the "
     "law asks for it.", needs_consent=True,
-)  # fmt: skip
+)
 FLUX2_NC = replace(
     FLUX1_NC, id="flux-2-non-commercial", title="FLUX Non-Commercial License v2",
     url="https://github.com/black-forest-labs/flux2/tree/main/model_licenses",
-)  # fmt: skip
+)
 SVD_COMMUNITY = Licence(
     "stable-video-diffusion-community", "Stability AI Community License (Stable Video Diffusion)",
     "https://stability.ai/license",
     "Free for research, for private use and for companies under one million US dollars of yearly revenue that register; "
     "above that a paid licence. The licence file that comes with the weights decides.", needs_consent=True,
-)  # fmt: skip
+)
 
 _CLIP_L = Component("text_encoder", 123_060_480)
 _T5_XXL = Component("text_encoder_2", 4_762_310_656)
@@ -113,21 +115,22 @@ _QWEN3_8B = Component("text_encoder", 8_190_735_360)
 
 _FLUX1_DEV = ModelSpec(
     name="flux1-dev", title="FLUX.1 [dev]", family="flux1", repo="black-forest-labs/FLUX.1-dev", gated=True,
-    licence=FLUX1_NC, steps=50, guidance=3.5, prompt_tokens=512, obeys=frozenset({"guidance", "negative_prompt"}),
+    licence=FLUX1_NC, steps=50, guidance=3.5, guidance_kind="embedded", prompt_tokens=512, obeys=frozenset({"guidance"}),
     components=(_CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320), _FLUX1_VAE),
     sources=("model card of the repository: 50 steps, guidance 3.5, 512 tokens", "black-forest-labs/flux model_licenses"),
-)  # fmt: skip
+)
 _KLEIN_4B = ModelSpec(
     name="flux2-klein-4b", title="FLUX.2 [klein] 4B", family="flux2-klein", repo="black-forest-labs/FLUX.2-klein-4B",
-    licence=APACHE, steps=4, guidance=1.0, prompt_tokens=512, obeys=frozenset({"references"}),
+    licence=APACHE, steps=4, prompt_tokens=512, obeys=frozenset({"references"}),
     components=(_QWEN3_4B, Component("transformer", 3_875_544_576), _FLUX2_VAE),
     sources=("model card of the repository: 4 steps, guidance 1.0", "README of black-forest-labs/flux2: licences and sizes"),
-)  # fmt: skip
+)
 _KLEIN_BASE_4B = replace(
     _KLEIN_4B, name="flux2-klein-base-4b", title="FLUX.2 [klein] base 4B", repo="black-forest-labs/FLUX.2-klein-base-4B",
-    steps=50, guidance=4.0, obeys=frozenset({"references", "guidance", "negative_prompt"}),
+    steps=50, guidance=4.0, guidance_kind="classifier-free",
+    obeys=frozenset({"references", "guidance", "negative_prompt"}),
     sources=("model card of the repository: 50 steps, guidance 4.0", "README of black-forest-labs/flux2: licences and sizes"),
-)  # fmt: skip
+)
 _KLEIN_9B_PARTS = (_QWEN3_8B, Component("transformer", 9_078_581_248), _FLUX2_VAE)
 _SVD_XT = ModelSpec(
     name="svd-xt", title="Stable Video Diffusion XT (25 frames)", family="svd",
@@ -136,13 +139,13 @@ _SVD_XT = ModelSpec(
     components=(Component("image_encoder", 632_076_800), Component("unet", 1_524_623_082), Component("vae", 97_742_847)),
     sources=("model card of the repository: 25 frames at 576x1024", "arXiv:2410.05651 for 25 steps, guidance 1.0"),
     unconfirmed=("the licence text now shown on the Hub was not read; the repository of 2023-11 was non-commercial",),
-)  # fmt: skip
+)
 
 _ROWS: tuple[ModelSpec, ...] = (
     _FLUX1_DEV,
     replace(
         _FLUX1_DEV, name="flux1-schnell", title="FLUX.1 [schnell]", repo="black-forest-labs/FLUX.1-schnell",
-        licence=APACHE, steps=4, guidance=0.0, prompt_tokens=256, obeys=frozenset(),
+        licence=APACHE, steps=4, guidance=0.0, guidance_kind="none", prompt_tokens=256, obeys=frozenset(),
         components=(_CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560), _FLUX1_VAE),
         sources=("model card of the repository: 4 steps, guidance 0, 256 tokens",),
         unconfirmed=("whether the repository still asks for a login before the download",),
@@ -159,7 +162,8 @@ _ROWS: tuple[ModelSpec, ...] = (
     ),
     ModelSpec(
         name="flux2-dev", title="FLUX.2 [dev]", family="flux2", repo="black-forest-labs/FLUX.2-dev", gated=True,
-        licence=FLUX2_NC, steps=50, guidance=4.0, prompt_tokens=512, obeys=frozenset({"guidance", "references"}),
+        licence=FLUX2_NC, steps=50, guidance=4.0, guidance_kind="embedded", prompt_tokens=512,
+        obeys=frozenset({"guidance", "references"}),
         components=(
             Component("text_encoder", 24_011_361_280), Component("transformer", 32_223_281_152), _FLUX2_VAE,
         ),
@@ -175,12 +179,13 @@ _ROWS: tuple[ModelSpec, ...] = (
         licence=MIT, components=(Component("", 151_277_313),), prompt_tokens=77,
         sources=("open_clip 3.3 pretrained configuration ViT-B-32 / openai", "github.com/openai/CLIP LICENSE"),
     ),
-)  # fmt: skip
+)
 
 _POCKET_ROWS: tuple[ModelSpec, ...] = (
     ModelSpec(
         name="pocket-flux", title="Pocket FLUX", family="flux1", repo="", licence=MIT, pocket=True, steps=8, guidance=3.0,
-        size=(128, 128), film_size=(160, 96), size_max=256, prompt_tokens=32, obeys=frozenset({"guidance"}),
+        guidance_kind="classifier-free",        size=(128, 128), film_size=(160, 96), size_max=256, prompt_tokens=32,
+        obeys=frozenset({"guidance", "negative_prompt"}),
         components=(
             Component("text_encoder", 607_872), Component("text_encoder_2", 337_600), Component("transformer", 5_153_696),
             Component("vae", 980_000),
@@ -197,7 +202,7 @@ _POCKET_ROWS: tuple[ModelSpec, ...] = (
         name="pocket-clip", title="Pocket CLIP", family="clip", repo="", licence=MIT, pocket=True, prompt_tokens=32,
         components=(Component("", 1_470_000),), sources=("flux_svd/pocket/weights/pocket-clip/README.md",),
     ),
-)  # fmt: skip
+)
 
 MODELS: dict[str, ModelSpec] = {row.name: row for row in (*_ROWS, *_POCKET_ROWS)}
 IMAGE_FAMILIES: tuple[Family, ...] = ("flux1", "flux2-klein", "flux2")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["load", "draw", "animate", "decode", "encode", "score", "save"]
+Phase = Literal["wait", "load", "draw", "animate", "decode", "encode", "score", "save"]
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Progress:
     """Where a job stands.
 
     Attributes:
+        phase: "wait" while others are ahead on the device; `item` then says how many.
         item, items: which picture, keyframe or transition of how many (from 1); 0, 0 where there is only one thing.
         step, steps: within the item; 0, 0 while a phase cannot count.
         seconds_left: of the whole job, once it can be told.

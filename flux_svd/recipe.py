@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-GuidanceKind = Literal["none", "embedded", "classifier-free"]
+from flux_svd.catalog import GuidanceKind
+
 Precision = Literal["bf16", "fp16", "fp32"]
 Versions = tuple[tuple[str, str], ...]  # (library, version), sorted
 

@@ -79,12 +79,19 @@ class ImageRequest(_Picture):
     count: Annotated[int, Field(ge=1, le=16)] = Field(default=1, description="How many pictures")
 
 
+class StageWish(_Request):
+    """One motion stage as the user wants it; without a seed it shares the film's."""
+
+    prompt: Prompt
+    seed: Seed | None = None
+
+
 class VideoRequest(_Picture):
     """A wish for one film: keyframes drawn for motion stages, and transitions between neighbours."""
 
     kind: Literal["video"] = "video"
-    stages: Annotated[tuple[Prompt, ...], Field(min_length=2, max_length=61)] | None = Field(
-        default=None, description="One prompt for each keyframe; else the storyboard writes them"
+    stages: Annotated[tuple[StageWish, ...], Field(min_length=2, max_length=61)] | None = Field(
+        default=None, description="One stage for each keyframe; else the storyboard writes them"
     )
     keyframes: Annotated[int, Field(ge=2, le=61)] | None = Field(default=None, description="How many keyframes")
     frames_per_transition: Annotated[int, Field(ge=3, le=121)] | None = Field(
@@ -112,6 +119,7 @@ class VideoRequest(_Picture):
 
 
 Request = ImageRequest | VideoRequest
+_KINDS: dict[str, type[ImageRequest] | type[VideoRequest]] = {"image": ImageRequest, "video": VideoRequest}
 _ANY: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 
 
@@ -123,9 +131,8 @@ def make_request(fields: Mapping[str, Any]) -> Request:
     Raises:
         InvalidRequest: a field is unknown, of the wrong type or out of bounds; the first such field is named.
     """
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     try:
-        return _ANY.validate_python(values)
+        return _ANY.validate_python(_tuples(dict(fields)))
     except ValidationError as error:
         raise _explain(error) from None
 
@@ -153,18 +160,24 @@ def _bounds_of(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "a value of the right type"))
 
 
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
 def _explain(error: ValidationError) -> InvalidRequest:
     first = error.errors(include_url=False)[0]
-    where = [str(part) for part in first["loc"] if part not in ("image", "video")]
-    field = where[0] if where else "request"
+    where = [str(part) for part in first["loc"]]
+    kind = _KINDS.get(where.pop(0)) if where else None
+    field = ".".join(where) or "request"
     value = first["input"]
-    kind = {"image": ImageRequest, "video": VideoRequest}.get(str(first["loc"][0]) if first["loc"] else "")
     if first["type"] == "extra_forbidden":
         return InvalidRequest(field, value, "no such field")
     if first["type"] == "missing":
         return InvalidRequest(field, None, "this field is required")
     if first["type"] == "value_error":
         return InvalidRequest(field if where else "request", "" if not where else value, str(first["ctx"]["error"]))
-    if kind is not None and field in kind.model_fields:
+    if kind is not None and field in kind.__pydantic_fields__:
         return InvalidRequest(field, value, describe_bounds(kind, field))
     return InvalidRequest(field, value, first["msg"])

@@ -1,0 +1,67 @@
+"""What this machine has: device, memory, disk. Asks the operating system and nvidia-smi, never torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from flux_svd.memory import Budget
+
+
+def read_budget(home: Path, *, vram_bytes: int | None = None) -> Budget:
+    """Return what this machine offers right now; `vram_bytes` replaces the size of the device's memory.
+
+    Where the override stands in for a device that is not there (planning for another machine), the device is "cuda".
+    """
+    host = int(psutil.virtual_memory().available)
+    disk = shutil.disk_usage(_existing(home)).free
+    budget = _nvidia(host, disk) or _apple(host, disk) or Budget("cpu", cpu_name(), host, host, disk)
+    if vram_bytes is None:
+        return budget
+    if budget.device == "cuda":
+        return replace(budget, device_bytes=min(vram_bytes, budget.device_bytes))
+    return replace(budget, device="cuda", device_name="a GPU as given", device_bytes=vram_bytes)
+
+
+def cpu_name() -> str:
+    """Return the processor's name and how many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {cores} core{'s' if cores > 1 else ''}"
+
+
+def _nvidia(host: int, disk: int) -> Budget | None:
+    """Return the first NVIDIA GPU that this process may use, or None."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free,compute_cap", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
+        name, _, free, capability = (part.strip() for part in answer[0].split(","))
+        bf16 = float(capability) >= 8.0  # Ampere and later compute in bfloat16
+        return Budget("cuda", name, int(free) * 2**20, host, disk, bf16)
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def _apple(host: int, disk: int) -> Budget | None:
+    if platform.system() != "Darwin" or platform.machine() != "arm64":
+        return None
+    total = int(psutil.virtual_memory().total)
+    # Metal's recommended working set is about two thirds of unified memory on small machines.
+    return Budget("mps", f"Apple silicon, {round(total / 2**30)} GiB unified memory", min(host, total * 2 // 3), host, disk)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
