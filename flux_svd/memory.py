@@ -43,7 +43,7 @@ class Placement:
 
     Attributes:
         offload: "model" keeps each component in host memory until it is needed.
-        peak_bytes: predicted peak on the device; `host_peak_bytes`: in host memory, the device's own share on cpu and mps included.
+        peak_bytes: predicted peak on the device; `host_peak_bytes`: in host memory, which on cpu and mps includes the first.
     """
 
     model: str

@@ -62,13 +62,20 @@ class Decision:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that will happen. `recipes` has one entry for each artifact; `placements` one for each model, scorer included."""
+    """Everything that will happen.
+
+    Attributes:
+        recipes: one for each artifact.
+        placements: one for each model: image model first, scorer last.
+        seconds: predicted from what steps took here before; None while that is not known.
+    """
 
     request: Request
     recipes: tuple[Recipe, ...]
     placements: tuple[Placement, ...]
     decisions: tuple[Decision, ...]
     stages: tuple[storyboard.MotionStage, ...] = ()
+    seconds: float | None = None
 
     @property
     def peak_bytes(self) -> int:

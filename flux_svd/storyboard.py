@@ -66,7 +66,8 @@ MOTIONS: tuple[Motion, ...] = (
            ("before dawn, dark blue sky", "first light on the horizon", "the sun on the horizon", "the sun above the horizon",
             "in bright morning light")),
     Motion("sunset", ("sunset", "sun sets", "sun setting", "dusk falls", "nightfall"),
-           ("in late afternoon light", "in golden light", "the sun on the horizon", "after sunset, red sky", "at night under stars")),
+           ("in late afternoon light", "in golden light", "the sun on the horizon", "after sunset, red sky",
+            "at night under stars")),
     Motion("day to night", ("from day to night", "day to night", "day turning into night", "dawn to night", "dawn to dusk"),
            ("at dawn", "in the morning", "at noon", "at dusk", "at night")),
     Motion("exploding", ("explode", "explodes", "exploding", "erupts", "erupting", "fireworks", "bursting"),
@@ -81,7 +82,8 @@ MOTIONS: tuple[Motion, ...] = (
            ("closed", "slightly open", "half open", "almost open", "wide open")),
     Motion("closing", ("closes", "closing", "folds", "folding"),
            ("wide open", "almost open", "half open", "slightly open", "closed")),
-    Motion("moving", ("move", "moves", "moving", "travels", "traveling", "travelling", "drifting", "floating", "rolling", "crossing"),
+    Motion("moving", ("move", "moves", "moving", "travels", "traveling", "travelling", "drifting", "floating", "rolling",
+                      "crossing"),
            ("at the start of its way", "on its way", "halfway", "further on its way", "at the end of its way")),
 )
 DEFAULT_PHASES = ("in the first moment", "a little later", "halfway through the scene", "near the end", "in the last moment")
@@ -91,7 +93,10 @@ _PLACES: dict[str, tuple[float, float]] = {  # (x, y), 0 to 1 from the top left 
     "right": (1, 0.5), "top": (0.5, 0), "bottom": (0.5, 1), "center": (0.5, 0.5),
 }
 _SAME_PLACE = {"upper": "top", "lower": "bottom", "centre": "center", "middle": "center"}
-_PLACE = r"(?:the\s+)?((?:(?:top|bottom|upper|lower)\s+)?(?:left|right)|top|bottom|center|centre|middle)(?:\s+(?:side|corner|edge))?"
+_PLACE = (
+    r"(?:the\s+)?((?:(?:top|bottom|upper|lower)\s+)?(?:left|right)|top|bottom|center|centre|middle)"
+    r"(?:\s+(?:side|corner|edge))?"
+)
 _FROM_TO = re.compile(rf"(?:\b(\w+(?:ing|es|s))\s+(?:\w+ly\s+)?)?\b(?:from\s+)?{_PLACE}\s+to\s+{_PLACE}\b", re.IGNORECASE)
 _BARE_VERBS = {"moving", "moves", "goes", "going", "travels", "traveling", "travelling", "sliding", "slides"}
 
