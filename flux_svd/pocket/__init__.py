@@ -1,0 +1,1 @@
+"""The pocket models: a small painted world, and tiny models trained on it, carried inside the package."""
