@@ -1,0 +1,238 @@
+"""Train the UNet and image encoder of pocket-svd: films of one object that goes straight from one place to another.
+
+The conditioning is that of StableVideoDiffusionPipeline, so that the two-ended sampler finds in pocket-svd what it finds
+in the full-size model: the unscaled latents of the first frame in the channels, its CLIP embedding in the cross-attention,
+(fps − 1, motion_bucket_id, noise_aug_strength) as added time ids.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLTemporalDecoder,
+    EulerDiscreteScheduler,
+    StableVideoDiffusionPipeline,
+    UNetSpatioTemporalConditionModel,
+)
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from flux_svd.pocket.loop import Luck
+from flux_svd.pocket.painter import Strokes, between, paint, sample_paths
+from flux_svd.pocket.train_svd_vae import FILM_FRAMES, HEIGHT, WIDTH, flatten_convolutions
+
+SIGMA_MIN, SIGMA_MAX = 0.02, 80.0  # latents have a deviation of one: at 80 not even a film's mean colour shows
+NOISE_AUG_STRENGTH = 0.02  # StableVideoDiffusionPipeline's default
+POOL_FRAMES = 25  # a stored film; shorter ones are cut from it
+_LATENT_AUG = 0.05  # what that noise on the picture, and another encoder, do to the latents
+
+
+def make_unet() -> UNetSpatioTemporalConditionModel:
+    """Return a new UNet, 3.1 M parameters: attention only at half resolution (10 × 6), where it is cheap and sees all."""
+    unet = UNetSpatioTemporalConditionModel(
+        sample_size=WIDTH // 8,
+        in_channels=16,
+        out_channels=8,
+        down_block_types=("DownBlockSpatioTemporal", "CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal"),
+        block_out_channels=(64, 64, 64),
+        addition_time_embed_dim=32,
+        projection_class_embeddings_input_dim=96,
+        layers_per_block=1,
+        cross_attention_dim=64,
+        num_attention_heads=2,
+        num_frames=FILM_FRAMES,
+    )
+    nn.init.zeros_(unet.conv_out.weight)
+    nn.init.zeros_(unet.conv_out.bias)
+    return unet
+
+
+def make_image_encoder() -> CLIPVisionModelWithProjection:
+    """Return a new image encoder; 224 is the size that the pipeline resizes every picture to."""
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=224,
+            patch_size=32,
+            projection_dim=64,
+        )
+    )
+
+
+def make_scheduler() -> EulerDiscreteScheduler:
+    """Return SVD's scheduler (Karras, continuous timesteps, v-prediction) with the noise levels trained here."""
+    return EulerDiscreteScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        interpolation_type="linear",
+        use_karras_sigmas=True,
+        timestep_type="continuous",
+        timestep_spacing="leading",
+        steps_offset=1,
+        sigma_min=SIGMA_MIN,
+        sigma_max=SIGMA_MAX,
+    )
+
+
+class PlainAttention:
+    """Attention written out: for sequences of at most 60 faster on a CPU than the fused kernel and its gradient.
+
+    With one key (SVD's cross-attention sees one image embedding) the softmax is one and only the value is left.
+    """
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return (batch, tokens, channels) of `hidden_states` (same shape) attending to `encoder_hidden_states`."""
+        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        value = attn.to_v(source)  # (batch, keys, channels)
+        if source.shape[1] == 1:
+            mixed = value.expand(-1, hidden_states.shape[1], -1)
+        else:
+            query, key, value = (
+                part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+                for part in (attn.to_q(hidden_states) * attn.scale, attn.to_k(source), value)
+            )  # (batch, heads, tokens, channels / heads)
+            weights = (query @ key.transpose(-1, -2)).softmax(dim=-1).to(value.dtype)
+            mixed = (weights @ value).transpose(1, 2).flatten(2)
+        return attn.to_out[0](mixed)  # type: ignore[no-any-return]
+
+
+class FilmPool:
+    """The latents of films, kept to be used several times; every batch adds new films and forgets the oldest."""
+
+    def __init__(self, encoder: AutoencoderKL, capacity: int, device: torch.device) -> None:
+        self.encoder = encoder.eval().requires_grad_(False).to(device)
+        self.device = device
+        self.latents = torch.empty(capacity, POOL_FRAMES, 8, HEIGHT // 8, WIDTH // 8, dtype=torch.float16)
+        self.ends: list[tuple[Strokes, Strokes]] = [None] * capacity  # type: ignore[list-item]
+        self.filled, self.next = 0, 0
+
+    @torch.no_grad()
+    def add(self, films: int, luck: Luck) -> None:
+        """Paint and encode `films` new ones."""
+        start, end = sample_paths(films, luck.words, luck.noise)
+        for number in range(films):
+            only = torch.tensor([number])
+            ends = start.pick(only), end.pick(only)
+            pictures = paint(between(*ends, POOL_FRAMES).to(self.device), WIDTH, HEIGHT)
+            with torch.autocast(self.device.type, torch.bfloat16):
+                latents = self.encoder.encode(pictures).latent_dist.mode()  # (25, 8, 12, 20)
+            self.latents[self.next] = latents.to("cpu", torch.float16)
+            self.ends[self.next] = ends
+            self.next = (self.next + 1) % len(self.latents)
+            self.filled = min(self.filled + 1, len(self.latents))
+
+    def draw(self, films: int, frames: int, luck: Luck) -> tuple[Tensor, Tensor]:
+        """Return latents (films, frames, 8, 12, 20) and first pictures (films, 3, 96, 160) of films cut and turned."""
+        latents, firsts = [], []
+        for _ in range(films):
+            number = luck.words.randrange(self.filled)
+            begin = luck.words.randint(0, POOL_FRAMES - frames)
+            indices = list(range(begin, begin + frames))
+            if luck.words.random() < 0.5:  # a film played backwards is a film of the same world
+                indices.reverse()
+            latents.append(self.latents[number, indices].float())
+            film = between(*self.ends[number], POOL_FRAMES)
+            firsts.append(paint(film.pick(torch.tensor(indices[:1])), WIDTH, HEIGHT))
+        return torch.stack(latents).to(self.device), torch.cat(firsts).to(self.device)
+
+
+class FilmTask:
+    """EDM v-prediction on films, with SVD's conditioning, 12 % of it dropped."""
+
+    name = "svd"
+    learning_rate = 1e-3
+    average = 0.995
+
+    def __init__(self, teacher: AutoencoderKL, device: torch.device, *, batch: int = 4, capacity: int = 3000) -> None:
+        self.unet, self.image_encoder, self.device, self.batch = make_unet(), make_image_encoder(), device, batch
+        flatten_convolutions(self.unet)
+        self.unet.set_attn_processor(PlainAttention())
+        self.scale = float(teacher.config.scaling_factor)
+        self.pool = FilmPool(teacher, capacity, device)
+        self.modules: dict[str, nn.Module] = {"unet": self.unet, "image_encoder": self.image_encoder}
+        self.vae: AutoencoderKLTemporalDecoder | AutoencoderKL = teacher
+
+    def loss(self, luck: Luck, done: float) -> Tensor:
+        """Return the squared error of v on one batch of films of 14 to 25 frames, most of 23."""
+        self.pool.add(max(1, min(600, len(self.pool.latents)) if self.pool.filled == 0 else 1), luck)
+        chance = luck.words.random()
+        frames = FILM_FRAMES if chance < 0.6 else POOL_FRAMES if chance < 0.75 else luck.words.randint(14, 22)
+        latents, firsts = self.pool.draw(self.batch, frames, luck)
+        n = self.batch
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=luck.noise).to(self.device)
+
+        kept = (torch.rand(n, generator=luck.noise) > 0.12).float().to(self.device)
+        first = latents[:, :1] + _LATENT_AUG * normal(n, 1, *latents.shape[2:])
+        condition = (first * kept.view(-1, 1, 1, 1, 1)).expand(-1, frames, -1, -1, -1)
+        ids = torch.stack(  # neither fps nor bucket says anything about these films: the model learns not to depend on them
+            [
+                torch.randint(5, 30, (n,), generator=luck.noise).float(),
+                torch.randint(1, 256, (n,), generator=luck.noise).float(),
+                torch.full((n,), NOISE_AUG_STRENGTH),
+            ],
+            dim=1,
+        ).to(self.device)
+        sigma = sample_sigmas(n, luck.noise).to(self.device).view(-1, 1, 1, 1, 1)
+        clean = latents * self.scale
+        noisy = clean + sigma * normal(*clean.shape)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            embedding = self.image_encoder(resized_for_encoder(firsts)).image_embeds.unsqueeze(1)  # (n, 1, 64)
+            v = self.unet(
+                torch.cat([noisy / (sigma**2 + 1).sqrt(), condition], dim=2),
+                0.25 * sigma.flatten().log(),
+                encoder_hidden_states=embedding * kept.view(-1, 1, 1),
+                added_time_ids=ids,
+                return_dict=False,
+            )[0].float()
+        wanted = (noisy / (sigma**2 + 1) - clean) * (sigma**2 + 1).sqrt() / sigma
+        loss: Tensor = (v - wanted).pow(2).mean()
+        return loss
+
+    def save(self, folder: Path) -> None:
+        """Write a folder for StableVideoDiffusionPipeline.from_pretrained, float16."""
+        processor = CLIPImageProcessor(
+            do_resize=False, do_center_crop=False, do_rescale=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
+        )
+        parts = {"unet": self.unet, "image_encoder": self.image_encoder, "vae": self.vae}
+        pipeline = StableVideoDiffusionPipeline(
+            **{name: part.to(torch.float16) for name, part in parts.items()},
+            scheduler=make_scheduler(),
+            feature_extractor=processor,
+        )
+        pipeline.save_pretrained(folder)
+        for part in parts.values():
+            part.to(torch.float32)
+
+
+def sample_sigmas(n: int, generator: torch.Generator) -> Tensor:
+    """Return noise levels (n,): mostly where the path is decided (about 0.3 to 20), some over the whole range."""
+    middle = torch.exp(0.9 + 1.5 * torch.randn(n, generator=generator))
+    low, high = math.log(SIGMA_MIN), math.log(SIGMA_MAX)
+    anywhere = torch.exp(low + (high - low) * torch.rand(n, generator=generator))
+    chosen = torch.where(torch.rand(n, generator=generator) < 0.75, middle, anywhere)
+    return chosen.clamp(SIGMA_MIN, SIGMA_MAX)
+
+
+def resized_for_encoder(pictures: Tensor) -> Tensor:
+    """Return pictures (n, 3, h, w) at 224 × 224 as StableVideoDiffusionPipeline enlarges them, still in −1..1."""
+    return nn.functional.interpolate(pictures, size=(224, 224), mode="bicubic", align_corners=True)
