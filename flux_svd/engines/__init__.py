@@ -1,0 +1,1 @@
+"""The torch room: it obeys recipes and placements, decides nothing, and lets no device tensor out."""

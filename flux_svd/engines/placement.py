@@ -1,0 +1,137 @@
+"""Placing a pipeline as planned, freeing it, and turning backend errors into ours. Decides nothing about pixels."""
+
+from __future__ import annotations
+
+import gc
+import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffusers.utils.logging
+import torch
+import transformers.utils.logging
+from safetensors import SafetensorError, safe_open
+
+from flux_svd.errors import FluxSvdError, ModelUnavailable, OutOfMemory
+from flux_svd.memory import Placement
+from flux_svd.recipe import Precision
+
+DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+# How backends without an exception class of their own say that memory ran out: MPS, the CPU allocator, cuBLAS.
+_NO_MEMORY = ("MPS backend out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def load_pipeline(pipeline_class: Any, folder: Path, placement: Placement, precision: Precision) -> Any:
+    """Return a pipeline read from `folder` and placed: safetensors only, no network, no code from the folder.
+
+    Raises:
+        ModelUnavailable: the folder is not such a model, or a file of it is missing or damaged.
+        OutOfMemory: the device cannot hold what the placement promised.
+    """
+    check_folder(pipeline_class, folder)
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    with engine_errors():
+        try:
+            pipeline = pipeline_class.from_pretrained(
+                folder, dtype=DTYPES[precision], use_safetensors=True, local_files_only=True
+            )
+        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            raise ModelUnavailable(f"{folder} cannot be loaded: {_first_line(error)}. Download the model again.") from error
+        pipeline.set_progress_bar_config(disable=True)
+        if placement.offload == "model":
+            pipeline.enable_model_cpu_offload(device=placement.device)
+        else:
+            pipeline.to(placement.device)
+    return pipeline
+
+
+def check_folder(pipeline_class: Any, folder: Path) -> None:
+    """Check that `folder` holds every component of such a pipeline and that each weight file is whole.
+
+    Reads headers only: a safetensors header says how long its file must be.
+
+    Raises:
+        ModelUnavailable: names the first file or folder that is missing, damaged or of another model.
+    """
+    index = folder / "model_index.json"
+    try:
+        parts = json.loads(index.read_text(encoding="utf-8"))
+        name = parts["_class_name"]
+    except FileNotFoundError as error:
+        raise ModelUnavailable(f"{index} is missing: {folder} holds no model. Download it again.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailable(f"{index} is damaged. Download the model again.") from error
+    if name not in {base.__name__ for base in pipeline_class.__mro__}:
+        raise ModelUnavailable(f"{folder} holds a {name}, but a {pipeline_class.__name__} is needed.")
+    for part in (key for key, value in parts.items() if isinstance(value, list) and value[0] is not None):
+        if not (folder / part).is_dir():
+            raise ModelUnavailable(f"{folder / part} is missing. Download the model again.")
+        for file in sorted((folder / part).glob("*.safetensors")):
+            check_weights(file)
+
+
+def check_weights(file: Path) -> None:
+    """Check that a safetensors file is there and whole.
+
+    Raises:
+        ModelUnavailable: names the file.
+    """
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise ModelUnavailable(f"{file} is missing or damaged: {_first_line(error)}. Download the model again.") from error
+
+
+def release(pipeline: Any) -> None:
+    """Take every component out of the pipeline and give its memory back."""
+    pipeline.remove_all_hooks()
+    for name in list(pipeline.components):
+        setattr(pipeline, name, None)
+    free_memory()
+
+
+def free_memory() -> None:
+    """Collect garbage and return the backend's cached blocks to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+@contextmanager
+def engine_errors(pipeline: Any | None = None) -> Iterator[None]:
+    """Turn a backend's lack of memory into `OutOfMemory`; everything else passes as it is.
+
+    After any error an offloaded `pipeline` is put back to its state between two calls, so that the next one works.
+    """
+    try:
+        yield
+    except BaseException as error:
+        short = _is_out_of_memory(error)
+        if short:
+            traceback.clear_frames(error.__traceback__)  # their locals hold the tensors that filled the device
+        if pipeline is not None:
+            pipeline.maybe_free_model_hooks()
+        if short:
+            free_memory()
+            raise OutOfMemory(f"The device ran out of memory: {_first_line(error)}") from error
+        raise
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, FluxSvdError):
+        return False
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _NO_MEMORY)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

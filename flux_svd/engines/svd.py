@@ -1,0 +1,130 @@
+"""Films between keyframes with Stable Video Diffusion: latents of one transition, and frames of a whole film."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from flux_svd.catalog import ModelSpec
+from flux_svd.engines.decode import (
+    DecodedFilm,
+    Frames,
+    decode_overlapping,
+    decode_pictures,
+    fade_to_keyframes,
+    frames_of,
+    psnr,
+)
+from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, seeded_noise
+from flux_svd.engines.placement import engine_errors, load_pipeline, release
+from flux_svd.engines.preview import Preview
+from flux_svd.errors import BadOutput
+from flux_svd.memory import Placement
+from flux_svd.progress import OnStep
+from flux_svd.recipe import Precision, TransitionRecipe, VideoRecipe
+
+AUGMENTATION_SEED = 0  # one noise for every keyframe of every film, so that a shared keyframe is encoded alike
+
+
+class SvdEngine:
+    """One loaded video model."""
+
+    def __init__(self, spec: ModelSpec, folder: Path, placement: Placement, precision: Precision) -> None:
+        """Load the model.
+
+        Raises:
+            ModelUnavailable, OutOfMemory: see `load_pipeline`.
+        """
+        self.spec = spec
+        self._resident = placement.offload == "none"
+        self._pipeline = load_pipeline(InbetweenPipeline, folder, placement, precision)
+
+    def sample(
+        self, recipe: TransitionRecipe, start: Image.Image, end: Image.Image, on_step: OnStep, *, pin_ends: bool = True
+    ) -> NDArray[np.float32]:
+        """Return the latents (kept frames, c, h, w) of one transition, scaled.
+
+        Args:
+            start, end: RGB keyframes at exactly the recipe's size.
+            on_step: counts UNet calls (`recipe.unet_calls`), the even measure of time; may raise `Cancelled`.
+            pin_ends: False only to measure what the ends would be without pinning.
+
+        Raises:
+            BadOutput: latents are not finite.
+            OutOfMemory: the device could not hold the work.
+        """
+        pipeline = self._pipeline
+        preview = Preview(self._decode_one, pipeline.vae_scale_factor) if self._resident else None
+
+        def on_estimate(call: int, calls: int, estimate: Tensor) -> None:
+            middle = estimate[:, recipe.frames // 2]  # (1, c, h, w)
+            on_step(call, calls, preview.offer(lambda: middle) if preview and call < calls else None)
+
+        with engine_errors(pipeline):
+            keys = [self._encode(picture, (recipe.width, recipe.height), recipe.noise_aug_strength) for picture in (start, end)]
+            latents = pipeline(*keys, recipe, seeded_noise(recipe.seed), on_estimate, pin_ends=pin_ends)
+            pipeline.maybe_free_model_hooks()
+            kept: NDArray[np.float32] = latents[0, :: recipe.stride].cpu().numpy()
+            return kept
+
+    def decode(
+        self,
+        latents: NDArray[np.float32],
+        keyframes: Sequence[Image.Image],
+        positions: Sequence[int],
+        recipe: VideoRecipe,
+        on_step: OnStep,
+    ) -> DecodedFilm:
+        """Return the film of stitched latents (F, c, h, w), each keyframe exact at its position.
+
+        Args:
+            positions: frame index of each keyframe, ascending.
+            on_step: counts frames.
+
+        Raises:
+            BadOutput: a decoded value is not finite, or the whole film is one colour.
+            OutOfMemory: the device could not hold the work.
+        """
+        keys = [frames_of(picture) for picture in keyframes]
+        film = np.empty((len(latents), recipe.height, recipe.width, 3), np.uint8)
+        with engine_errors(self._pipeline):
+            done = 0
+            for frames in decode_overlapping(self._pipeline.vae, latents, recipe.decode_chunk, recipe.decode_overlap):
+                film[done : done + len(frames)] = frames
+                done += len(frames)
+                on_step(done, len(film), None)
+            size = recipe.width, recipe.height
+            best = tuple(psnr(self._round_trip(picture, size), key) for picture, key in zip(keyframes, keys, strict=True))
+            self._pipeline.maybe_free_model_hooks()
+        if film.min() == film.max():
+            raise BadOutput(f"The film is constant: every value is {film.min()}. It was not saved.")
+        raw = tuple(psnr(film[at], key) for at, key in zip(positions, keys, strict=True))
+        fade_to_keyframes(film, keys, positions, recipe.fade_frames)
+        return DecodedFilm(film, raw, best)
+
+    def release(self) -> None:
+        """Give the memory back; the engine is of no use afterwards."""
+        release(self._pipeline)
+
+    def _encode(self, picture: Image.Image, size: tuple[int, int], strength: float) -> EncodedKeyframe:
+        if picture.size != size:
+            raise ValueError(f"a keyframe of {picture.size} was given for a film of {size}")
+        noise = seeded_noise(AUGMENTATION_SEED)("augmentation", (1, 3, picture.height, picture.width))
+        key: EncodedKeyframe = self._pipeline.encode_keyframe(picture, strength, noise)
+        return key
+
+    def _round_trip(self, picture: Image.Image, size: tuple[int, int]) -> Frames:
+        anchor = self._encode(picture, size, 0.0).anchor
+        frames = next(decode_overlapping(self._pipeline.vae, anchor.cpu().numpy(), 1, 0))
+        alone: Frames = frames[0]
+        return alone
+
+    @torch.no_grad()
+    def _decode_one(self, latents: Tensor) -> Tensor:
+        return decode_pictures(self._pipeline.vae, latents)

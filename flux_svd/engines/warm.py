@@ -1,0 +1,82 @@
+"""Engines that stay loaded between jobs, one for each (model, precision, offload). Importing this loads none of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flux_svd import weights
+from flux_svd.catalog import MODELS
+from flux_svd.memory import Placement
+
+if TYPE_CHECKING:
+    from flux_svd.engines.clip import ClipScorer
+    from flux_svd.engines.flux import FluxEngine
+    from flux_svd.engines.svd import SvdEngine
+
+Key = tuple[str, str, str]  # model, precision, offload
+
+
+class WarmEngines:
+    """The engines of one device. A large one gives way before another large one loads; pocket models and scorers stay."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._flux: dict[Key, FluxEngine] = {}
+        self._svd: dict[Key, SvdEngine] = {}
+        self._clip: dict[str, ClipScorer] = {}
+
+    def flux(self, placement: Placement, precision: str) -> FluxEngine:
+        from flux_svd.engines.flux import FluxEngine
+
+        key = (placement.model, precision, placement.offload)
+        if key not in self._flux:
+            self._make_room()
+            self._flux[key] = FluxEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
+        return self._flux[key]
+
+    def svd(self, placement: Placement, precision: str) -> SvdEngine:
+        from flux_svd.engines.svd import SvdEngine
+
+        key = (placement.model, precision, placement.offload)
+        if key not in self._svd:
+            self._make_room()
+            self._svd[key] = SvdEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
+        return self._svd[key]
+
+    def scorer(self, model: str) -> ClipScorer:
+        from flux_svd.engines.clip import ClipScorer
+
+        if model not in self._clip:
+            self._clip[model] = ClipScorer(MODELS[model], self._folder(model))
+        return self._clip[model]
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of the models that are loaded."""
+        return (*(key[0] for key in (*self._flux, *self._svd)), *self._clip)
+
+    def unload(self) -> None:
+        """Release everything."""
+        for engine in (*self._flux.values(), *self._svd.values(), *self._clip.values()):
+            engine.unload()
+        self._flux.clear()
+        self._svd.clear()
+        self._clip.clear()
+
+    def peak_bytes(self, placement: Placement) -> int:
+        """Return the measured peak of the device since the last call; 0 where it cannot be measured."""
+        if placement.device != "cuda":
+            return 0
+        import torch
+
+        peak = int(torch.cuda.max_memory_allocated())
+        torch.cuda.reset_peak_memory_stats()
+        return peak
+
+    def _make_room(self) -> None:
+        for engines in (self._flux, self._svd):
+            for key in [key for key in engines if not MODELS[key[0]].pocket]:
+                engines.pop(key).unload()
+
+    def _folder(self, model: str) -> Path:
+        return weights.need_folder(MODELS[model], self._home)
