@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flux_svd import weights
 from flux_svd.catalog import MODELS
 from flux_svd.memory import Placement
+from flux_svd.recipe import Precision
 
 if TYPE_CHECKING:
     from flux_svd.engines.clip import ClipScorer
@@ -26,7 +27,7 @@ class WarmEngines:
         self._svd: dict[Key, SvdEngine] = {}
         self._clip: dict[str, ClipScorer] = {}
 
-    def flux(self, placement: Placement, precision: str) -> FluxEngine:
+    def flux(self, placement: Placement, precision: Precision) -> FluxEngine:
         from flux_svd.engines.flux import FluxEngine
 
         key = (placement.model, precision, placement.offload)
@@ -35,7 +36,7 @@ class WarmEngines:
             self._flux[key] = FluxEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
         return self._flux[key]
 
-    def svd(self, placement: Placement, precision: str) -> SvdEngine:
+    def svd(self, placement: Placement, precision: Precision) -> SvdEngine:
         from flux_svd.engines.svd import SvdEngine
 
         key = (placement.model, precision, placement.offload)
@@ -57,11 +58,9 @@ class WarmEngines:
 
     def unload(self) -> None:
         """Release everything."""
-        for engine in (*self._flux.values(), *self._svd.values(), *self._clip.values()):
-            engine.unload()
-        self._flux.clear()
-        self._svd.clear()
-        self._clip.clear()
+        for engines in (self._flux, self._svd, self._clip):
+            while engines:
+                engines.popitem()[1].release()
 
     def peak_bytes(self, placement: Placement) -> int:
         """Return the measured peak of the device since the last call; 0 where it cannot be measured."""
@@ -76,7 +75,7 @@ class WarmEngines:
     def _make_room(self) -> None:
         for engines in (self._flux, self._svd):
             for key in [key for key in engines if not MODELS[key[0]].pocket]:
-                engines.pop(key).unload()
+                engines.pop(key).release()
 
     def _folder(self, model: str) -> Path:
         return weights.need_folder(MODELS[model], self._home)

@@ -1,0 +1,71 @@
+"""How long a plan still takes on this machine: counts steps, learns what one takes, remembers it for the next plan."""
+
+from __future__ import annotations
+
+import time
+
+from flux_svd.plan import Plan
+from flux_svd.recipe import ImageRecipe, VideoRecipe
+from flux_svd.store import Store
+
+
+class Clock:
+    """Counts the steps of a plan, learns what one takes on this machine, and tells how long is left."""
+
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self.store = store
+        self.keys: dict[str, str] = {}
+        self.steps_left = {"draw": 0, "animate": 0}
+        self.seconds: dict[str, float | None] = {"draw": None, "animate": None}
+        for recipe in plan.recipes:
+            self._count(recipe, plan)
+        for kind, key in self.keys.items():
+            self.seconds[kind] = store.learned_seconds(key)
+        self._last = time.monotonic()
+        self._times: list[float] = []
+
+    def predict(self) -> float | None:
+        left = self.left()
+        return None if left is None else round(left, 1)
+
+    def left(self) -> float | None:
+        """Return the seconds of the steps still to do, or None while some kind of step was never timed here."""
+        total = 0.0
+        for kind, steps in self.steps_left.items():
+            seconds = self.seconds[kind]
+            if steps and seconds is None:
+                return None
+            total += steps * (seconds or 0.0)
+        return total
+
+    def begin(self) -> None:
+        self._last, self._times = time.monotonic(), []
+
+    def step(self, kind: str) -> None:
+        now = time.monotonic()
+        self._times.append(now - self._last)
+        self._last = now
+        self.steps_left[kind] = max(0, self.steps_left[kind] - 1)
+        warmed_up = self._times[1:] or self._times  # a first step also compiles, allocates and tunes
+        self.seconds[kind] = sum(warmed_up) / len(warmed_up)
+        if len(self._times) == 4:
+            self.store.learn_seconds(self.keys[kind], self.seconds[kind] or 0.0)
+
+    def skip(self, kind: str, steps: int) -> None:
+        self.steps_left[kind] = max(0, self.steps_left[kind] - steps)
+
+    def _count(self, recipe: ImageRecipe | VideoRecipe, plan: Plan) -> None:
+        if isinstance(recipe, VideoRecipe):
+            for keyframe in recipe.keyframes:
+                self._count(keyframe, plan)
+            first = recipe.transitions[0]
+            self.steps_left["animate"] += sum(part.steps for part in recipe.transitions)
+            self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{first.method}"
+        else:
+            self.steps_left["draw"] += recipe.steps
+            self.keys["draw"] = f"{_place_key(plan, recipe.model)}/{recipe.width}x{recipe.height}/{len(recipe.references)}"
+
+
+def _place_key(plan: Plan, model: str) -> str:
+    placement = plan.placement_of(model)
+    return f"{model}/{placement.device}/{placement.offload}"

@@ -1,0 +1,200 @@
+"""One device and its warm engines; one verb, `run(plan)`. Asks the store before it computes a stage.
+
+Importing this module loads no engine; torch comes with the first stage that has to be computed.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import queue
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from PIL import Image
+
+from flux_svd import device, weights
+from flux_svd.artifact import Artifact
+from flux_svd.catalog import MODELS
+from flux_svd.clock import Clock
+from flux_svd.encode import iterate_film
+from flux_svd.engines.warm import WarmEngines
+from flux_svd.errors import Cancelled, DoesNotFit, EncodingFailed, UnreadableFile
+from flux_svd.pictures import read_picture
+from flux_svd.plan import Plan, make_plan
+from flux_svd.progress import Progress
+from flux_svd.request import Request
+from flux_svd.run import OnProgress, Run, thin
+from flux_svd.store import Store
+
+HEARTBEAT_SECONDS = 0.5  # Gradio drops a generator that is silent for long; a watcher wants life signs
+
+
+class Session:
+    """A device, a store and engines that stay warm between runs. Safe to share between threads: runs take turns.
+
+    Args:
+        home: the data folder; None is the platform's own place for user data.
+        output_dir: where results are written, in a folder a day; None is ./outputs.
+        vram_bytes: use at most this much of the GPU.
+    """
+
+    def __init__(
+        self, *, home: Path | None = None, output_dir: Path | None = None, vram_bytes: int | None = None
+    ) -> None:
+        self.home = home or default_home()
+        self.output_dir = output_dir or Path("outputs")
+        self.store = Store(self.home)
+        self._vram_bytes = vram_bytes
+        self._engines = WarmEngines(self.home)
+        self._turns = _Turns()
+
+    def plan(self, request: Request) -> Plan:
+        """Return the plan for `request` on this machine, with the predicted seconds where steps have been timed here.
+
+        Raises:
+            InvalidRequest, ModelUnavailable, DoesNotFit: as `flux_svd.plan.make_plan`.
+        """
+        for picture in request.references:
+            self.store.picture(picture)
+        budget = device.read_budget(self.home, vram_bytes=self._vram_bytes)
+        plan = make_plan(request, budget, weights.read_inventory(self.home), random.SystemRandom())
+        return dataclasses.replace(plan, seconds=Clock(self.store, plan).predict())
+
+    def run(
+        self, plan: Plan, on_progress: OnProgress | None = None, cancelled: threading.Event | None = None
+    ) -> tuple[Artifact, ...]:
+        """Carry out `plan` and return what it made, in the order of its recipes; every result is verified and saved.
+
+        Raises:
+            Cancelled: `cancelled` was set; finished stages are kept and found again.
+            ModelUnavailable, OutOfMemory, BadOutput, EncodingFailed: as the engines and the encoder say.
+        """
+        report, stop = on_progress or (lambda progress: None), cancelled or threading.Event()
+        with self._turns.take(report, stop):
+            _refuse_foreign_device(plan, self.home)
+            run = Run(self.store, self._engines, self.output_dir, plan, report, stop)
+            return tuple(run.make(recipe) for recipe in plan.recipes)
+
+    def stream(self, plan: Plan, cancelled: threading.Event | None = None) -> Iterator[Progress | Artifact]:
+        """Yield progress while `plan` runs in a thread, at least every half second, then its artifacts.
+
+        Closing the generator, or setting `cancelled`, stops the run within a step.
+
+        Raises:
+            as `run`.
+        """
+        stop = cancelled or threading.Event()
+        events: queue.SimpleQueue[Progress | tuple[Artifact, ...] | BaseException] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                events.put(self.run(plan, events.put, stop))
+            except BaseException as error:
+                events.put(error)
+
+        thread = threading.Thread(target=work, name="flux-svd-run", daemon=True)
+        thread.start()
+        last = Progress("load")
+        try:
+            while True:
+                try:
+                    event = events.get(timeout=HEARTBEAT_SECONDS)
+                except queue.Empty:
+                    event = dataclasses.replace(last, preview=None)
+                if isinstance(event, BaseException):
+                    raise event
+                if isinstance(event, tuple):
+                    yield from event
+                    return
+                last = event
+                yield event
+        finally:
+            stop.set()
+            thread.join()
+
+    def score(self, path: Path, text: str) -> dict[str, Any]:
+        """Return how well a picture or film file matches `text`: scorer, clip_cosine (of a film: the mean over its frames).
+
+        Raises:
+            UnreadableFile: the file is no picture and no film.
+        """
+        pictures = _pictures_in(path)
+        scorer = "clip-vit-b-32" if weights.read_inventory(self.home).has(MODELS["clip-vit-b-32"]) else "pocket-clip"
+        cosines = self._engines.scorer(scorer).cosine(pictures, [text] * len(pictures))
+        return {"scorer": scorer, "clip_cosine": round(float(np.mean(cosines)), 4), "frames": len(pictures)}
+
+    def unload(self) -> None:
+        """Release all warm engines and the memory they hold."""
+        self._engines.unload()
+
+    def warm_models(self) -> tuple[str, ...]:
+        return self._engines.models()
+
+
+class _Turns:
+    """First come, first served: one run at a time on the device."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: collections.deque[object] = collections.deque()
+
+    @contextmanager
+    def take(self, report: OnProgress, stop: threading.Event) -> Iterator[None]:
+        ticket, told = object(), -1
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                while self._waiting[0] is not ticket:
+                    ahead = self._waiting.index(ticket)
+                    if ahead != told:
+                        report(Progress("wait", item=ahead))
+                        told = ahead
+                    self._changed.wait(0.2)
+                    if stop.is_set():
+                        raise Cancelled("stopped while waiting")
+            except BaseException:
+                self._leave(ticket)
+                raise
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._leave(ticket)
+
+    def _leave(self, ticket: object) -> None:
+        self._waiting.remove(ticket)
+        self._changed.notify_all()
+
+
+def default_home() -> Path:
+    """Return the platform's own folder for this user's data of the program."""
+    return Path(platformdirs.user_data_dir("flux_svd", appauthor=False))
+
+
+def _refuse_foreign_device(plan: Plan, home: Path) -> None:
+    here = device.read_budget(home).device
+    planned = plan.placements[0].device
+    if planned != here:
+        raise DoesNotFit(f"the plan is for {planned}, and this machine runs on {here}; plan again without --vram")
+
+
+def _pictures_in(path: Path) -> list[Image.Image]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise UnreadableFile("file", str(path), f"a picture or film that can be read ({error.strerror})") from None
+    if head[4:8] != b"ftyp":
+        return [read_picture(path, field="file")]
+    try:
+        frames = [Image.fromarray(frame) for frame in iterate_film(path)]
+    except EncodingFailed as error:
+        raise UnreadableFile("file", str(path), f"a film that decodes ({error})") from None
+    return thin(frames)
