@@ -135,7 +135,9 @@ def save(
 def file_stem(prompt: str, seed: int) -> str:
     """Return a name a person can read: the first words of the prompt in plain letters, and the seed."""
     plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].rstrip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if len(words) > 60:
+        words = words[:61].rpartition("-")[0] or words[:60]
     return f"{words or 'untitled'}_{seed}"
 
 

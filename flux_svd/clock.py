@@ -59,7 +59,7 @@ class Clock:
             for keyframe in recipe.keyframes:
                 self._count(keyframe, plan)
             first = recipe.transitions[0]
-            self.steps_left["animate"] += sum(part.steps for part in recipe.transitions)
+            self.steps_left["animate"] += sum(part.unet_calls for part in recipe.transitions)
             self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{first.method}"
         else:
             self.steps_left["draw"] += recipe.steps

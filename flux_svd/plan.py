@@ -65,12 +65,14 @@ class Plan:
     """Everything that will happen.
 
     Attributes:
+        seed: the request's, or the one that was drawn.
         recipes: one for each artifact.
         placements: one for each model: image model first, scorer last.
         seconds: predicted from what steps took here before; None while that is not known.
     """
 
     request: Request
+    seed: int
     recipes: tuple[Recipe, ...]
     placements: tuple[Placement, ...]
     decisions: tuple[Decision, ...]
@@ -144,7 +146,7 @@ def _plan_images(
     if request.count > 1:
         notes.append(Decision("count", str(request.count), "each picture has a seed of its own, derived from the first"))
     placed = _place_image(spec, recipes[0], budget, notes)
-    return Plan(request, recipes, (placed, _place_scorer(budget, inventory, notes)), tuple(notes))
+    return Plan(request, seed, recipes, (placed, _place_scorer(budget, inventory, notes)), tuple(notes))
 
 
 def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]) -> Plan:
@@ -155,9 +157,8 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
     stages = _stages(request, notes)
     gaps = _gaps(request, len(stages), notes)
     # One seed for all keyframes: FLUX keeps composition and subject more alike from the same noise.
-    shared = derive_seed(seed, "keyframe", 0)
     own = [wish.seed for wish in request.stages] if request.stages else [None] * len(stages)
-    prompts = [(stage.prompt, shared if wish is None else wish) for stage, wish in zip(stages, own, strict=True)]
+    prompts = [(stage.prompt, seed if wish is None else wish) for stage, wish in zip(stages, own, strict=True)]
     keyframes = _image_recipes(request, spec, prompts, width, height, budget, notes)
     notes.append(Decision("keyframes", str(len(stages)), "all from one seed, so that the subject stays alike"))
     placed = _place_image(spec, keyframes[0], budget, notes)
@@ -177,7 +178,7 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
     moving = memory.place(video, transitions[0].precision, work, budget)
     notes.append(_placement_note(moving))
     scorer = _place_scorer(budget, inventory, notes)
-    return Plan(request, (film,), (placed, moving, scorer), tuple(notes), stages)
+    return Plan(request, seed, (film,), (placed, moving, scorer), tuple(notes), stages)
 
 
 def _choose(

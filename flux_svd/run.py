@@ -102,7 +102,7 @@ class Run:
         kept = self.store.find_stage(name, "npy")
         if kept is not None:
             self.reused += 1
-            self.clock.skip("animate", recipe.steps)
+            self.clock.skip("animate", recipe.unet_calls)
             loaded: NDArray[np.float32] = np.load(io.BytesIO(kept), allow_pickle=False)
             return loaded
         self._tell("load", item, items)
@@ -157,7 +157,7 @@ class Run:
         return ImageArtifact(path, self.plan.request, recipe, run)
 
     def _save_film(self, data: bytes, keys: Sequence[Image.Image], recipe: VideoRecipe, run: RunFacts) -> VideoArtifact:
-        request, stem = self.plan.request, artifact.file_stem(self.plan.request.prompt, recipe.keyframes[0].seed)
+        request, stem = self.plan.request, artifact.file_stem(self.plan.request.prompt, self.plan.seed)
         own = run.scores["keyframes"]
         files = []
         for n, (key, part) in enumerate(zip(keys, recipe.keyframes, strict=True)):

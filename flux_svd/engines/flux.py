@@ -75,13 +75,11 @@ class FluxEngine:
         text, tokenizer = self._as_encoded(prompt)
         offsets = tokenizer(
             text, truncation=True, max_length=self.spec.prompt_tokens, return_offsets_mapping=True
-        )["offset_mapping"]  # fmt: skip
+        )["offset_mapping"]
         read = max(end for _, end in offsets)
-        begin = text.find(prompt)
-        if begin < 0:  # the template changed the prompt (spaces at its ends)
-            prompt = prompt.strip()
-            begin = text.find(prompt)
-        return prompt[max(0, read - begin) :].strip()
+        begin = text.find(prompt.strip())
+        end = begin + len(prompt.strip()) if begin >= 0 else len(text)  # what follows is the chat template's
+        return text[read:end].strip()
 
     def release(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""
@@ -104,6 +102,8 @@ class FluxEngine:
                     "guidance_scale": NO_GUIDANCE, "true_cfg_scale": scale, "negative_prompt": recipe.negative_prompt,
                 }  # fmt: skip
             return arguments | {"guidance_scale": scale}
+        for picture in references:
+            _check_reference(picture)
         arguments |= {"guidance_scale": scale, "image": list(references) or None}
         if self.spec.family == "flux2-klein" and free and scale > NO_GUIDANCE:
             arguments["negative_prompt_embeds"] = self._pipeline.encode_prompt(
@@ -145,6 +145,13 @@ def _decode_in_tiles(vae: Any, tiled: bool) -> None:
     else:
         vae.disable_tiling()
         vae.disable_slicing()
+
+
+def _check_reference(picture: Image.Image) -> None:
+    """Check what the FLUX.2 pipelines accept: `Flux2ImageProcessor.check_image_input` of diffusers 0.42.1."""
+    short, long = sorted(picture.size)
+    if short < 64 or long > 8 * short:
+        raise InvalidRequest("references", f"{picture.width}×{picture.height}", "64 pixels a side or more, 8:1 at most")
 
 
 def _to_picture(pixels: Tensor) -> Image.Image:

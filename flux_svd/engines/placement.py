@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from flux_svd.errors import FluxSvdError, ModelUnavailable, OutOfMemory
 from flux_svd.memory import Placement
 from flux_svd.recipe import Precision
 
+_LOG = logging.getLogger(__name__)
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 # How backends without an exception class of their own say that memory ran out: MPS, the CPU allocator, cuBLAS.
@@ -42,6 +42,7 @@ def load_pipeline(pipeline_class: Any, folder: Path, placement: Placement, preci
             )
         except (OSError, SafetensorError, json.JSONDecodeError) as error:
             raise ModelUnavailable(f"{folder} cannot be loaded: {_first_line(error)}. Download the model again.") from error
+        _check_complete(pipeline, folder)
         pipeline.set_progress_bar_config(disable=True)
         if placement.offload == "model":
             pipeline.enable_model_cpu_offload(device=placement.device)
@@ -88,6 +89,15 @@ def check_weights(file: Path) -> None:
         raise ModelUnavailable(f"{file} is missing or damaged: {_first_line(error)}. Download the model again.") from error
 
 
+def _check_complete(pipeline: Any, folder: Path) -> None:
+    """Check that every parameter was read: diffusers leaves absent ones on the meta device, with a warning only."""
+    for part, model in pipeline.components.items():
+        if isinstance(model, torch.nn.Module):
+            absent = [name for name, weight in model.named_parameters() if weight.is_meta]
+            if absent:
+                raise ModelUnavailable(f"{folder / part} cannot be loaded: {absent[0]} is not in it. Download the model again.")
+
+
 def release(pipeline: Any) -> None:
     """Take every component out of the pipeline and give its memory back."""
     pipeline.remove_all_hooks()
@@ -105,24 +115,41 @@ def free_memory() -> None:
         torch.mps.empty_cache()
 
 
-@contextmanager
-def engine_errors(pipeline: Any | None = None) -> Iterator[None]:
+class engine_errors:
     """Turn a backend's lack of memory into `OutOfMemory`; everything else passes as it is.
 
     After any error an offloaded `pipeline` is put back to its state between two calls, so that the next one works.
+    A class, since the frame of a generator would keep the traceback, and with it the memory.
     """
-    try:
-        yield
-    except BaseException as error:
+
+    def __init__(self, pipeline: Any | None = None) -> None:
+        self._pipeline = pipeline
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
         short = _is_out_of_memory(error)
         if short:
-            traceback.clear_frames(error.__traceback__)  # their locals hold the tensors that filled the device
-        if pipeline is not None:
-            pipeline.maybe_free_model_hooks()
+            _LOG.info("out of memory", exc_info=error)
+            del trace
+            _drop_frames(error)
+        if self._pipeline is not None:
+            self._pipeline.maybe_free_model_hooks()
         if short:
             free_memory()
             raise OutOfMemory(f"The device ran out of memory: {_first_line(error)}") from error
-        raise
+
+
+def _drop_frames(error: BaseException) -> None:
+    """Take the tracebacks off an error and its causes: locals and closures in them hold what filled the device."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link.__traceback__ = None
+        link = link.__context__
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -34,6 +34,7 @@ class WarmEngines:
         if key not in self._flux:
             self._make_room()
             self._flux[key] = FluxEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
+        _use_threads(placement.model)
         return self._flux[key]
 
     def svd(self, placement: Placement, precision: Precision) -> SvdEngine:
@@ -43,6 +44,7 @@ class WarmEngines:
         if key not in self._svd:
             self._make_room()
             self._svd[key] = SvdEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
+        _use_threads(placement.model)
         return self._svd[key]
 
     def scorer(self, model: str) -> ClipScorer:
@@ -50,6 +52,7 @@ class WarmEngines:
 
         if model not in self._clip:
             self._clip[model] = ClipScorer(MODELS[model], self._folder(model))
+        _use_threads(model)
         return self._clip[model]
 
     def models(self) -> tuple[str, ...]:
@@ -79,3 +82,21 @@ class WarmEngines:
 
     def _folder(self, model: str) -> Path:
         return weights.need_folder(MODELS[model], self._home)
+
+
+def _use_threads(model: str) -> None:
+    """Let a pocket model compute in one thread and others in as many as torch chooses.
+
+    Tensors this small gain nothing from a second thread and lose much when the cores are busy: one UNet call of pocket-svd
+    took 0.6 s in one thread and 2.7 s in two on a loaded machine with 2 cores (2026-11-20). It also keeps pocket results
+    the same on machines with different numbers of cores.
+    """
+    import torch
+
+    global _default_threads
+    if _default_threads == 0:
+        _default_threads = torch.get_num_threads()
+    torch.set_num_threads(1 if MODELS[model].pocket else _default_threads)
+
+
+_default_threads = 0

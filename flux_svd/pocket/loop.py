@@ -63,7 +63,7 @@ class Training:
 
     def advance(self, done: float) -> None:
         """Do one step at the share `done` (0..1) of the whole training."""
-        begun = time.perf_counter()
+        begun = self._clock()
         rate = self.task.learning_rate * min(1.0, (self.step + 1) / 100) * decayed(done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -76,7 +76,11 @@ class Training:
         value = float(loss.detach())
         self.running_loss = value if self.step == 0 else 0.98 * self.running_loss + 0.02 * value
         self.step += 1
-        self.seconds += time.perf_counter() - begun
+        self.seconds += self._clock() - begun
+
+    def _clock(self) -> float:
+        """Return seconds: of processor time on a CPU, so that a crowded or stopped machine doesn't shorten a training."""
+        return time.process_time() if self.device.type == "cpu" else time.perf_counter()
 
     @torch.no_grad()
     def _average_weights(self) -> None:
@@ -136,7 +140,7 @@ def train(
     say: Callable[[str], None],
     every_seconds: float = 180.0,
 ) -> None:
-    """Advance until `minutes` of work or `steps` are reached, whichever is first, counted over all resumes.
+    """Advance until `minutes` of work (processor time on a CPU) or `steps` are reached, counted over all resumes.
 
     `folder` gets `state.pt` about every `every_seconds` and at the end, and the model in `model/`.
     """

@@ -172,7 +172,7 @@ class FilmTask:
 
     def loss(self, luck: Luck, done: float) -> Tensor:
         """Return the squared error of v on one batch of films of 14 to 25 frames, most of 23."""
-        self.pool.add(max(1, min(600, len(self.pool.latents)) if self.pool.filled == 0 else 1), luck)
+        self.pool.add(max(1, min(400, len(self.pool.latents)) if self.pool.filled == 0 else 1), luck)
         chance = luck.words.random()
         frames = FILM_FRAMES if chance < 0.6 else POOL_FRAMES if chance < 0.75 else luck.words.randint(14, 22)
         latents, firsts = self.pool.draw(self.batch, frames, luck)
