@@ -27,7 +27,8 @@ from flux_svd.encode import iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, DoesNotFit, EncodingFailed, UnreadableFile
 from flux_svd.pictures import read_picture
-from flux_svd.plan import Plan, make_plan
+from flux_svd.plan import Plan
+from flux_svd.planner import make_plan
 from flux_svd.progress import Progress
 from flux_svd.request import Request
 from flux_svd.run import OnProgress, Run, thin
@@ -59,7 +60,7 @@ class Session:
         """Return the plan for `request` on this machine, with the predicted seconds where steps have been timed here.
 
         Raises:
-            InvalidRequest, ModelUnavailable, DoesNotFit: as `flux_svd.plan.make_plan`.
+            InvalidRequest, ModelUnavailable, DoesNotFit: as `flux_svd.planner.make_plan`.
         """
         for picture in request.references:
             self.store.picture(picture)

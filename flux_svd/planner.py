@@ -1,0 +1,298 @@
+"""Request + budget + inventory → plan: the only place where holes of a wish are filled. Touches no GPU and loads nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+from flux_svd import memory, storyboard
+from flux_svd.catalog import (
+    AUTO_IMAGE,
+    AUTO_SCORER,
+    AUTO_VIDEO,
+    BYTES_PER_PARAMETER,
+    IMAGE_FAMILIES,
+    MODELS,
+    Family,
+    ModelSpec,
+    find_model,
+)
+from flux_svd.errors import DoesNotFit, InvalidRequest, ModelUnavailable
+from flux_svd.memory import Budget, Placement
+from flux_svd.plan import Decision, Inventory, Plan
+from flux_svd.recipe import ImageRecipe, Precision, TransitionRecipe, Versions, VideoRecipe, derive_seed, fingerprint
+from flux_svd.request import ImageRequest, Request, VideoRequest
+
+TILED_ABOVE_PIXELS = 1024 * 1024  # the VAE's own training size; larger decodes go in tiles
+RANDOM_SEED_MAX = 2**32 - 1  # drawn seeds stay exact in a browser's numbers
+
+
+def make_plan(request: Request, budget: Budget, inventory: Inventory, entropy: random.Random) -> Plan:
+    """Return the plan for `request` on this machine. A missing seed is drawn from `entropy`, nothing else is random.
+
+    Raises:
+        InvalidRequest: the wish contradicts the model it names.
+        ModelUnavailable: a named model is not on disk, or its licence is not accepted.
+        DoesNotFit: no placement fits the budget.
+    """
+    notes: list[Decision] = []
+    seed = request.seed if request.seed is not None else entropy.randint(0, RANDOM_SEED_MAX)
+    notes.append(Decision("seed", str(seed), "as asked" if request.seed is not None else "drawn at random"))
+    if isinstance(request, ImageRequest):
+        return _plan_images(request, seed, budget, inventory, notes)
+    return _plan_film(request, seed, budget, inventory, notes)
+
+
+def installed_versions(*libraries: str) -> Versions:
+    """Return (library, version) of what is installed, sorted; what is absent is left out."""
+    found = []
+    for library in libraries:
+        try:
+            found.append((library, version(library).partition("+")[0]))
+        except PackageNotFoundError:
+            continue
+    return tuple(sorted(found))
+
+
+def _plan_images(
+    request: ImageRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]
+) -> Plan:
+    spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
+    width, height = _size(request, spec, spec.size, notes)
+    prompts = [(request.prompt, derive_seed(seed, "image", index)) for index in range(request.count)]
+    recipes = _image_recipes(request, spec, prompts, width, height, budget, notes)
+    if request.count > 1:
+        notes.append(Decision("count", str(request.count), "each picture has a seed of its own, derived from the first"))
+    placed = _place_image(spec, recipes[0], budget, notes)
+    return Plan(request, seed, recipes, (placed, _place_scorer(budget, inventory, notes)), tuple(notes))
+
+
+def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]) -> Plan:
+    spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
+    video = _choose(request.video_model, "video_model", AUTO_VIDEO, ("svd",), budget, inventory, notes, like=spec)
+    width, height = _size(request, spec, spec.film_size, notes)
+    _check_sides(width, height, video)
+    stages = _stages(request, notes)
+    gaps = _gaps(request, len(stages), notes)
+    # One seed for all keyframes: FLUX keeps composition and subject more alike from the same noise.
+    own = [wish.seed for wish in request.stages] if request.stages else [None] * len(stages)
+    prompts = [(stage.prompt, seed if wish is None else wish) for stage, wish in zip(stages, own, strict=True)]
+    keyframes = _image_recipes(request, spec, prompts, width, height, budget, notes)
+    notes.append(Decision("keyframes", str(len(stages)), "all from one seed, so that the subject stays alike"))
+    placed = _place_image(spec, keyframes[0], budget, notes)
+    transitions = _transitions(request, video, keyframes, gaps, seed, budget, notes)
+    longest = max(part.frames for part in transitions)
+    chunk = 8
+    film = VideoRecipe(
+        keyframes=keyframes, transitions=transitions, width=width, height=height, fps=request.fps,
+        decode_chunk=chunk, decode_overlap=2,  # 8 with 2 shared: a tenth of the chunk-edge error of no overlap, tiny weights
+        fade_frames=3, crf=18,  # visually lossless by the usual reading of x264
+        versions=installed_versions("imageio-ffmpeg"),
+    )
+    notes.append(Decision("film", f"{film.frames} frames · {film.fps} fps · {film.seconds_long:.2f} s",
+                          "transitions share their keyframe, so it is counted once"))
+    element = BYTES_PER_PARAMETER[transitions[0].precision]
+    work = memory.film_activation_bytes(width, height, longest, chunk, element)
+    moving = memory.place(video, transitions[0].precision, work, budget)
+    notes.append(_placement_note(moving))
+    scorer = _place_scorer(budget, inventory, notes)
+    return Plan(request, seed, (film,), (placed, moving, scorer), tuple(notes), stages)
+
+
+def _choose(
+    name: str, field: str, order: Iterable[str], families: tuple[Family, ...], budget: Budget, inventory: Inventory,
+    notes: list[Decision], like: ModelSpec | None = None,
+) -> ModelSpec:
+    """Return the named model, or for "auto" the first of `order` that is here and fits; pocket stays with pocket."""
+    if name != "auto":
+        spec = find_model(name, field=field, families=families)
+        _check_available(spec, inventory)
+        notes.append(Decision(field.replace("_", " "), spec.name, "as asked"))
+        return spec
+    passed_over = []
+    for candidate in (MODELS[other] for other in order):
+        if like is not None and candidate.pocket != like.pocket:
+            continue
+        if not candidate.pocket and not inventory.has(candidate):
+            if candidate.name in inventory.on_disk:
+                passed_over.append(f"the licence of {candidate.name} is not accepted yet")
+            continue
+        try:
+            precision = _precision(candidate, budget)
+            memory.place(candidate, precision, _least_activation(candidate, precision), budget)
+        except DoesNotFit:
+            passed_over.append(f"{candidate.name} does not fit this machine")
+            continue
+        why = "the best model that is on disk and fits" if not candidate.pocket else (
+            "goes with the pocket image model" if like else "no larger model is ready on this machine")
+        notes.append(Decision(field.replace("_", " "), candidate.name, "; ".join([why, *passed_over])))
+        return candidate
+    raise ModelUnavailable(
+        f"{field}: no model is ready for it. Run: flux-svd models download {next(iter(order))}"
+        + (f" ({'; '.join(passed_over)})" if passed_over else "")
+    )
+
+
+def _check_available(spec: ModelSpec, inventory: Inventory) -> None:
+    if spec.name not in inventory.on_disk:
+        raise ModelUnavailable(
+            f"{spec.name} is not on this disk. Run: flux-svd models download {spec.name} "
+            f"({memory.format_gib(spec.bytes_at('bf16'))}), or use a pocket model."
+        )
+    if not inventory.has(spec):
+        raise ModelUnavailable(
+            f"{spec.name}: its licence is not accepted yet. {spec.licence.allows} Read {spec.licence.url}, then run: "
+            f"flux-svd models accept {spec.name}"
+        )
+
+
+def _precision(spec: ModelSpec, budget: Budget) -> Precision:
+    if spec.pocket:
+        return "fp32"  # tiny, and fp16 is slow on processors
+    return "bf16" if budget.bf16 else "fp16"
+
+
+def _least_activation(spec: ModelSpec, precision: str) -> int:
+    element = BYTES_PER_PARAMETER[precision]
+    if spec.family == "svd":
+        return memory.film_activation_bytes(*spec.size, storyboard.MAX_TRAINED_FRAMES, 8, element)
+    return memory.image_activation_bytes(spec, *spec.size, 0, False, element)
+
+
+def _size(
+    request: ImageRequest | VideoRequest, spec: ModelSpec, default: tuple[int, int], notes: list[Decision]
+) -> tuple[int, int]:
+    if request.width is None or request.height is None:
+        notes.append(Decision("size", f"{default[0]} × {default[1]}", f"the default of {spec.name}"))
+        return default
+    _check_sides(request.width, request.height, spec)
+    notes.append(Decision("size", f"{request.width} × {request.height}", "as asked"))
+    return request.width, request.height
+
+
+def _check_sides(width: int, height: int, spec: ModelSpec) -> None:
+    for field, value in (("width", width), ("height", height)):
+        if value > spec.size_max or value % spec.size_multiple:
+            raise InvalidRequest(
+                field, value,
+                f"for {spec.name} a multiple of {spec.size_multiple} from {spec.size_multiple} to {spec.size_max}",
+            )
+
+
+def _image_recipes(
+    request: ImageRequest | VideoRequest, spec: ModelSpec, prompts: list[tuple[str, int]], width: int, height: int,
+    budget: Budget, notes: list[Decision],
+) -> tuple[ImageRecipe, ...]:
+    for field, control, given in (
+        ("references", "references", bool(request.references)),
+        ("negative_prompt", "negative_prompt", bool(request.negative_prompt)),
+        ("guidance", "guidance", request.guidance is not None),
+    ):
+        if given and control not in spec.obeys:
+            able = ", ".join(row.name for row in MODELS.values() if control in row.obeys)
+            raise InvalidRequest(field, getattr(request, field), f"not with {spec.name}; models that obey it: {able}")
+    steps = request.steps if request.steps is not None else spec.steps
+    guidance = request.guidance if request.guidance is not None else spec.guidance
+    notes.append(Decision("steps", str(steps), "as asked" if request.steps else f"the default of {spec.name}"))
+    if spec.guidance_kind != "none":
+        notes.append(Decision("guidance", f"{guidance:g}", "as asked" if request.guidance is not None
+                              else f"the default of {spec.name}"))
+    tiled = width * height > TILED_ABOVE_PIXELS
+    if tiled:
+        notes.append(Decision("decode", "in tiles", "the picture is larger than one megapixel"))
+    return tuple(
+        ImageRecipe(
+            model=spec.name, revision=spec.revision, prompt=prompt, negative_prompt=request.negative_prompt or "",
+            seed=seed, width=width, height=height, steps=steps,
+            guidance=guidance if spec.guidance_kind != "none" else 0.0, guidance_kind=spec.guidance_kind,
+            references=request.references, precision=_precision(spec, budget), prompt_tokens=spec.prompt_tokens,
+            tiled_decode=tiled, versions=installed_versions("torch", "diffusers", "transformers"),
+        )
+        for prompt, seed in prompts
+    )
+
+
+def _place_image(spec: ModelSpec, recipe: ImageRecipe, budget: Budget, notes: list[Decision]) -> Placement:
+    element = BYTES_PER_PARAMETER[recipe.precision]
+    work = memory.image_activation_bytes(
+        spec, recipe.width, recipe.height, len(recipe.references), recipe.tiled_decode, element
+    )
+    placed = memory.place(spec, recipe.precision, work, budget)
+    why = "pocket models are tiny" if spec.pocket else "the published weights" if budget.bf16 else "this GPU has no bf16"
+    notes.append(Decision("precision", recipe.precision, why))
+    notes.append(_placement_note(placed))
+    notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))
+    return placed
+
+
+def _place_scorer(budget: Budget, inventory: Inventory, notes: list[Decision]) -> Placement:
+    spec = next(row for row in map(MODELS.__getitem__, AUTO_SCORER) if row.pocket or inventory.has(row))
+    notes.append(Decision("scorer", spec.name, "on disk" if not spec.pocket else "clip-vit-b-32 is not on this disk"))
+    return memory.place(spec, "fp32", memory.GIB // 4, _as_host(budget))
+
+
+def _as_host(budget: Budget) -> Budget:
+    """Return the same machine without its device: scoring runs beside the engines, on the processor."""
+    return Budget("cpu", budget.device_name, budget.host_bytes, budget.host_bytes, budget.disk_bytes)
+
+
+def _placement_note(placed: Placement) -> Decision:
+    how = "all of it stays on the device" if placed.offload == "none" else "each part visits the device when it is needed"
+    value = f"{placed.model} on {placed.device}, {'resident' if placed.offload == 'none' else 'model offload'}"
+    return Decision("placement", value, f"{how}: about {memory.format_gib(placed.peak_bytes)}")
+
+
+def _stages(request: VideoRequest, notes: list[Decision]) -> tuple[storyboard.MotionStage, ...]:
+    if request.stages is not None:
+        notes.append(Decision("stages", str(len(request.stages)), "your own"))
+        return tuple(storyboard.MotionStage(f"Stage {n}", wish.prompt) for n, wish in enumerate(request.stages, 1))
+    count = request.keyframes or (storyboard.keyframes_for(request.total_frames) if request.total_frames else 3)
+    motion = storyboard.find_motion(request.prompt)
+    notes.append(Decision("stages", str(count), f"phases of {motion.name}" if motion else "moments of the scene"))
+    return storyboard.write_stages(request.prompt, count)
+
+
+def _gaps(request: VideoRequest, keyframes: int, notes: list[Decision]) -> tuple[int, ...]:
+    if request.total_frames is not None:
+        gaps = storyboard.frames_of_gaps(request.total_frames, keyframes)
+    else:
+        gaps = (request.frames_per_transition or 23,) * (keyframes - 1)  # 3 keyframes → 45 frames
+    if max(gaps) > storyboard.MAX_TRAINED_FRAMES:
+        total = sum(gaps) - (keyframes - 2)
+        raise InvalidRequest(
+            "frames_per_transition", max(gaps),
+            f"3 to {storyboard.MAX_TRAINED_FRAMES}: SVD was not trained on more. For {total} frames use "
+            f"{storyboard.keyframes_for(total)} keyframes",
+        )
+    thinned = [gap for gap in gaps if storyboard.stride_for(gap) > 1]
+    if thinned:
+        notes.append(Decision("thinning", f"{len(thinned)} transitions",
+                              f"fewer than {storyboard.MIN_TRAINED_FRAMES} frames: made longer, then every k-th is kept"))
+    return gaps
+
+
+def _transitions(
+    request: VideoRequest, video: ModelSpec, keyframes: tuple[ImageRecipe, ...], gaps: tuple[int, ...], seed: int,
+    budget: Budget, notes: list[Decision],
+) -> tuple[TransitionRecipe, ...]:
+    steps = request.transition_steps if request.transition_steps is not None else video.steps
+    prints = [fingerprint(keyframe) for keyframe in keyframes]
+    parts = []
+    for index, kept in enumerate(gaps):
+        stride = storyboard.stride_for(kept)
+        parts.append(
+            TransitionRecipe(
+                model=video.name, revision=video.revision, method=request.transition, start=prints[index],
+                end=prints[index + 1], seed=derive_seed(seed, "transition", index), width=keyframes[0].width,
+                height=keyframes[0].height, frames=(kept - 1) * stride + 1, stride=stride, steps=steps,
+                guidance=video.guidance, motion_bucket_id=request.motion_bucket_id,
+                conditioning_fps=request.conditioning_fps or min(request.fps, 30),
+                noise_aug_strength=0.02,  # SVD model card; arXiv:2410.05651 uses the same
+                motion_alignment=0.2, alignment_rounds=3,  # arXiv:2602.12679, sequential variant
+                precision=_precision(video, budget), versions=installed_versions("torch", "diffusers", "transformers"),
+            )
+        )
+    calls = sum(part.unet_calls for part in parts)
+    notes.append(Decision("transitions", f"{len(parts)} × {request.transition}, {steps} steps", f"{calls} UNet calls in all"))
+    return tuple(parts)
