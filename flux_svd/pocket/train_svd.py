@@ -29,6 +29,7 @@ from flux_svd.pocket.train_svd_vae import FILM_FRAMES, HEIGHT, WIDTH, flatten_co
 SIGMA_MIN, SIGMA_MAX = 0.02, 80.0  # latents have a deviation of one: at 80 not even a film's mean colour shows
 NOISE_AUG_STRENGTH = 0.02  # StableVideoDiffusionPipeline's default
 POOL_FRAMES = 25  # a stored film; shorter ones are cut from it
+_FIRST_FILMS = 400  # painted before the first step; one more is painted in each
 _LATENT_AUG = 0.05  # what that noise on the picture, and another encoder, do to the latents
 
 
@@ -172,7 +173,7 @@ class FilmTask:
 
     def loss(self, luck: Luck, done: float) -> Tensor:
         """Return the squared error of v on one batch of films of 14 to 25 frames, most of 23."""
-        self.pool.add(max(1, min(400, len(self.pool.latents)) if self.pool.filled == 0 else 1), luck)
+        self.pool.add(1 if self.pool.filled else min(_FIRST_FILMS, len(self.pool.latents)), luck)
         chance = luck.words.random()
         frames = FILM_FRAMES if chance < 0.6 else POOL_FRAMES if chance < 0.75 else luck.words.randint(14, 22)
         latents, firsts = self.pool.draw(self.batch, frames, luck)

@@ -1,0 +1,237 @@
+"""The trainings of the pocket models: they learn, they resume exactly, and what they save loads as the standard classes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, FluxPipeline, StableVideoDiffusionPipeline
+from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import _resize_with_antialiasing
+from torch import Tensor, nn
+
+from flux_svd.pocket.figures import as_json, mean, share, table
+from flux_svd.pocket.loop import Luck, Training, decayed, train
+from flux_svd.pocket.train import MINUTES, WEIGHTS, make_task
+from flux_svd.pocket.train_clip import changed, load_clip
+from flux_svd.pocket.train_flux import FluxTask, make_pipeline
+from flux_svd.pocket.train_flux import sample_sigmas as sample_flux_sigmas
+from flux_svd.pocket.train_svd import (
+    SIGMA_MAX,
+    SIGMA_MIN,
+    FilmPool,
+    FilmTask,
+    PlainAttention,
+    make_scheduler,
+    make_unet,
+    resized_for_encoder,
+    sample_sigmas,
+)
+from flux_svd.pocket.train_svd_vae import VaeTask, flatten_convolutions, make_vae
+from flux_svd.pocket.world import is_held_out, sample_scene
+
+CPU = torch.device("cpu")
+
+
+class LineTask:
+    """A task of two numbers, for the loop alone: fit y = 2 x + 1."""
+
+    name = "line"
+    learning_rate = 0.1
+    average = 0.9
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.line = nn.Linear(1, 1)
+        self.modules: dict[str, nn.Module] = {"line": self.line}
+
+    def loss(self, luck: Luck, done: float) -> Tensor:
+        x = torch.randn(16, 1, generator=luck.noise) + luck.words.random()
+        return (self.line(x) - (2 * x + 1)).pow(2).mean()
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(self.line.state_dict(), folder / "line.pt")
+
+
+def run_line(folder: Path, *stops: int) -> list[str]:
+    said: list[str] = []
+    for stop in stops:  # each stop is a new process in effect: everything comes back from the folder
+        training = Training(LineTask(), Luck.from_seed(3), CPU)
+        if (folder / "state.pt").exists():
+            training.load_state(folder / "state.pt")
+        for _ in range(stop - training.step):
+            training.advance(0.0)
+        training.save_state(folder / "state.pt")
+        training.save_model(folder / "model")
+        said.append(f"{training.running_loss:.6f}")
+    return said
+
+
+def test_a_resumed_training_equals_an_unbroken_one(tmp_path: Path) -> None:
+    broken, unbroken = run_line(tmp_path / "a", 30, 60), run_line(tmp_path / "b", 60)
+    assert broken[-1] == unbroken[-1]
+    states = [torch.load(tmp_path / name / "state.pt", weights_only=True) for name in "ab"]
+    for one, other in zip(states[0]["averages"]["line"].values(), states[1]["averages"]["line"].values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_training_ends_at_its_steps_and_writes_state_and_model(tmp_path: Path) -> None:
+    training, said = Training(LineTask(), Luck.from_seed(3), CPU), []
+    train(training, tmp_path, minutes=10, steps=120, say=said.append)
+    assert training.step == 120
+    assert [line.split()[1] for line in said[:2]] == ["50", "100"]
+    assert "min left" in said[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "state.pt"]  # nothing half written is left
+    saved = torch.load(tmp_path / "model" / "line.pt", weights_only=True)
+    assert saved["weight"].item() == pytest.approx(2, abs=0.1)
+    assert torch.equal(saved["weight"], training.averages["line"]["weight"])  # the average, not the last step
+
+
+def test_learning_rate_is_flat_then_falls() -> None:
+    assert [decayed(done) for done in (0.0, 0.59)] == [1.0, 1.0]
+    assert decayed(0.8) == pytest.approx(0.5)
+    assert decayed(1.0) == 0.03
+
+
+def test_luck_draws_nothing_from_global_generators() -> None:
+    before = torch.get_rng_state()
+    luck = Luck.from_seed(1)
+    sample_scene(luck.words)
+    sample_sigmas(4, luck.noise)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Any:
+    return AutoencoderKL.from_pretrained(WEIGHTS / "pocket-flux" / "vae", dtype=torch.float32)
+
+
+def losses(task: Any, steps: int) -> list[float]:
+    training = Training(task, Luck.from_seed(1), CPU)
+    values = []
+    for _ in range(steps):
+        training.advance(0.0)
+        values.append(training.running_loss)
+    assert all(math.isfinite(value) for value in values)
+    for module in task.modules.values():
+        assert all(torch.isfinite(weight).all() for weight in module.parameters())
+    return values
+
+
+def test_flux_trains_from_nothing_and_saves_what_fluxpipeline_loads(tmp_path: Path) -> None:
+    carried = FluxPipeline.from_pretrained(WEIGHTS / "pocket-flux", dtype=torch.float32)
+    task = FluxTask(make_pipeline(carried), CPU, batch=4, capacity=16)
+    values = losses(task, 3)
+    task.save(tmp_path)
+    kept = FluxPipeline.from_pretrained(tmp_path, dtype=torch.float32)
+    assert [type(part) for part in kept.components.values()] == [type(part) for part in carried.components.values()]
+    assert values[0] == pytest.approx(2.0, abs=0.6)  # a zero prediction against noise − latents, each of variance one
+
+
+def test_svd_trains_and_saves_what_the_stock_pipeline_loads(tmp_path: Path, teacher: Any) -> None:
+    task = FilmTask(teacher, CPU, batch=1, capacity=2)
+    losses(task, 2)
+    task.vae = make_vae(float(teacher.config.scaling_factor))
+    task.save(tmp_path)
+    kept = StableVideoDiffusionPipeline.from_pretrained(tmp_path, dtype=torch.float32)
+    assert isinstance(kept.vae, AutoencoderKLTemporalDecoder)
+    assert kept.scheduler.config.sigma_max == SIGMA_MAX
+    assert kept.vae.config.scaling_factor == teacher.config.scaling_factor
+
+
+def test_temporal_autoencoder_trains_without_broken_gradients(teacher: Any) -> None:
+    losses(VaeTask(teacher, make_vae(float(teacher.config.scaling_factor)), CPU), 2)
+
+
+def test_clip_trains_on_the_carried_weights() -> None:
+    task = make_task("clip", CPU)
+    task.batch = 16  # type: ignore[attr-defined]
+    losses(task, 2)
+
+
+def test_flat_convolutions_compute_what_conv3d_does() -> None:
+    layer = nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0))
+    video = torch.randn(2, 4, 5, 3, 7, generator=torch.Generator().manual_seed(0))
+    wanted = layer(video)
+    flatten_convolutions(layer)
+    assert torch.allclose(layer(video), wanted, atol=1e-6)
+
+
+def test_plain_attention_computes_what_diffusers_does() -> None:
+    torch.manual_seed(0)
+    unet = make_unet().eval()
+    nn.init.normal_(unet.conv_out.weight, std=0.02)
+    noise = torch.Generator().manual_seed(0)
+    film, embedding = torch.randn(1, 5, 16, 12, 20, generator=noise), torch.randn(1, 1, 64, generator=noise)
+    answers = []
+    for processor in (PlainAttention(), AttnProcessor2_0()):
+        unet.set_attn_processor(processor)
+        with torch.no_grad():
+            answers.append(unet(film, torch.tensor(0.3), embedding, added_time_ids=torch.rand(1, 3, generator=noise) * 0)[0])
+    assert torch.allclose(*answers, atol=1e-4)
+    assert answers[0].std() > 0.01
+
+
+def test_pictures_reach_the_image_encoder_as_in_the_pipeline() -> None:
+    pictures = torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.allclose(resized_for_encoder(pictures), _resize_with_antialiasing(pictures, (224, 224)), atol=1e-5)
+
+
+def test_trained_noise_levels_cover_those_of_the_sampler() -> None:
+    trained = sample_sigmas(4000, torch.Generator().manual_seed(0))
+    scheduler = make_scheduler()
+    scheduler.set_timesteps(10)
+    assert trained.min() < 1.5 * SIGMA_MIN
+    assert trained.max() > 0.8 * SIGMA_MAX
+    assert float(scheduler.sigmas[0]) <= SIGMA_MAX
+    assert float(scheduler.sigmas[-2]) == pytest.approx(SIGMA_MIN)
+    flux = sample_flux_sigmas(4000, torch.Generator().manual_seed(0))
+    assert 0.25 < (flux > 0.9).float().mean() < 0.5  # calculated: about .36; without the shift .04
+
+
+def test_pool_forgets_the_oldest_film_and_plays_films_backwards_too(teacher: Any) -> None:
+    luck = Luck.from_seed(0)
+    pool = FilmPool(teacher, 2, CPU)
+    pool.add(3, luck)
+    assert (pool.filled, pool.next) == (2, 1)
+    latents, firsts = pool.draw(16, 25, luck)
+    assert latents.shape == (16, 25, 8, 12, 20)
+    assert firsts.shape == (16, 3, 96, 160)
+    forward = [any(torch.equal(film, pool.latents[number].float()) for number in range(2)) for film in latents]
+    assert {True, False} == set(forward)
+
+
+def test_a_changed_scene_differs_in_one_attribute_and_stays_out_of_the_held_out_ones() -> None:
+    luck = Luck.from_seed(2)
+    for _ in range(200):
+        scene = sample_scene(luck.words)
+        other = changed(scene, "shape", luck.words)
+        assert scene.shape != other.shape or other == scene
+        assert not is_held_out(other)
+        assert (scene.color, scene.size, scene.background, scene.place) == (
+            other.color,
+            other.size,
+            other.background,
+            other.place,
+        )
+
+
+def test_every_model_can_be_trained_by_name() -> None:
+    assert set(MINUTES) == {"flux", "clip", "svd", "svd-vae"}
+    model, tokenizer = load_clip(WEIGHTS / "pocket-clip")
+    assert model.encode_text(tokenizer(["a red circle"])).shape == (1, 128)
+
+
+def test_intervals_are_wilsons() -> None:
+    figure = share("hits", [True] * 8 + [False] * 2)
+    assert (figure.value, figure.n) == (0.8, 10)
+    assert (figure.low, figure.high) == (pytest.approx(0.490, abs=0.001), pytest.approx(0.943, abs=0.001))
+    assert share("all", [True] * 20).low == pytest.approx(0.839, abs=0.001)
+    assert (share("none", []).low, share("none", []).high) == (0, 1)
+    assert as_json([share("none", [])])["none"]["value"] is None
+    assert mean("m", [1.0, 3.0, math.nan], "dB").n == 2
+    assert "| hits | 0.800 | 10 |" in table("t", [figure])
