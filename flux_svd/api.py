@@ -10,7 +10,8 @@ from PIL import Image
 
 from flux_svd.artifact import VideoArtifact
 from flux_svd.request import Request, make_request
-from flux_svd.session import OnProgress, Session
+from flux_svd.run import OnProgress
+from flux_svd.session import Session
 
 
 def generate_image(

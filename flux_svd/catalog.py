@@ -77,6 +77,9 @@ class ModelSpec:
         """Return the bytes of all weights at `precision` (bf16, fp16 or fp32)."""
         return self.parameters * BYTES_PER_PARAMETER[precision]
 
+    def component_bytes(self, folder: str, precision: str) -> int:
+        return sum(part.parameters for part in self.components if part.folder == folder) * BYTES_PER_PARAMETER[precision]
+
     def largest_component_bytes(self, precision: str) -> int:
         return max(component.parameters for component in self.components) * BYTES_PER_PARAMETER[precision]
 

@@ -5,12 +5,11 @@ Weights are exact (parameter counts × bytes). Activations are models with their
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from flux_svd.catalog import ModelSpec
-from flux_svd.errors import DoesNotFit
+from flux_svd.errors import DoesNotFit, InvalidRequest
 
 GIB = 2**30
 Device = Literal["cuda", "mps", "cpu"]
@@ -53,26 +52,41 @@ class Placement:
     host_peak_bytes: int
 
 
-def place(spec: ModelSpec, precision: str, activation_bytes: int, budget: Budget) -> Placement:
+@dataclass(frozen=True)
+class Work:
+    """Working memory of one model beside its weights: while it denoises, and while its VAE decodes."""
+
+    denoise_bytes: int
+    decode_bytes: int = 0
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(self.denoise_bytes, self.decode_bytes)
+
+
+def place(spec: ModelSpec, precision: str, work: Work, budget: Budget) -> Placement:
     """Return the fastest placement of `spec` that fits the budget: resident, else model offload.
 
     Raises:
         DoesNotFit: neither fits; the message names what is needed and what is there.
     """
     weights, largest = spec.bytes_at(precision), spec.largest_component_bytes(precision)
+    resident = weights + work.peak_bytes
     if budget.device != "cuda":
-        peak = weights + activation_bytes + PROCESS_BYTES
+        peak = resident + PROCESS_BYTES
         if peak <= budget.host_bytes:
-            return Placement(spec.name, budget.device, "none", weights + activation_bytes, peak)
+            return Placement(spec.name, budget.device, "none", resident, peak)
         raise _does_not_fit(spec, precision, peak, budget.host_bytes, budget)
     room = budget.device_bytes - device_margin(budget.device_bytes)
     staging = PROCESS_BYTES + largest  # safetensors are mapped and copied part by part while loading
-    if weights + activation_bytes <= room and staging <= budget.host_bytes:
-        return Placement(spec.name, "cuda", "none", weights + activation_bytes, staging)
-    if largest + activation_bytes <= room and weights + PROCESS_BYTES <= budget.host_bytes:
-        return Placement(spec.name, "cuda", "model", largest + activation_bytes, weights + PROCESS_BYTES)
-    if largest + activation_bytes > room:
-        raise _does_not_fit(spec, precision, largest + activation_bytes, room, budget)
+    if resident <= room and staging <= budget.host_bytes:
+        return Placement(spec.name, "cuda", "none", resident, staging)
+    # one part at a time: the VAE is alone while it decodes
+    one_part = max(largest + work.denoise_bytes, spec.component_bytes("vae", precision) + work.decode_bytes)
+    if one_part <= room and weights + PROCESS_BYTES <= budget.host_bytes:
+        return Placement(spec.name, "cuda", "model", one_part, weights + PROCESS_BYTES)
+    if one_part > room:
+        raise _does_not_fit(spec, precision, one_part, room, budget)
     raise _does_not_fit(spec, precision, weights + PROCESS_BYTES, budget.host_bytes, budget, of="host memory")
 
 
@@ -87,26 +101,26 @@ def device_margin(device_bytes: int) -> int:
 PROCESS_BYTES = int(1.5 * GIB)  # python, torch and diffusers imported: 1.0 GB resident was measured on Linux, CPU, 2026-11-20
 
 
-def image_activation_bytes(spec: ModelSpec, width: int, height: int, references: int, tiled: bool, element_bytes: int) -> int:
-    """Return the estimated working memory of drawing one picture, without weights.
+def image_work(width: int, height: int, references: int, tiled: bool, element_bytes: int) -> Work:
+    """Return the estimated working memory of drawing one picture.
 
-    The larger of denoising (about 110 bytes × tokens × 3072 features at 1024²: 0.5 GiB) and decoding (about 1.1 KiB a pixel
+    Denoising (about 110 bytes × tokens × 3072 features at 1024²: 0.5 GiB) and decoding (about 1.1 KiB a pixel
     at two bytes an element, untiled; a quarter with tiles). Estimates, not yet measured on a GPU.
     """
     pixels = width * height
     denoise = int(0.5 * GIB * pixels / 2**20 * (1 + references))
     decode = int(4.0 * GIB * pixels / 2**20 * (0.25 if tiled else 1.0))
-    return max(denoise, decode) * element_bytes // 2
+    return Work(denoise * element_bytes // 2, decode * element_bytes // 2)
 
 
-def film_activation_bytes(width: int, height: int, frames: int, decode_chunk: int, element_bytes: int) -> int:
-    """Return the estimated working memory of one transition, without weights.
+def film_work(width: int, height: int, frames: int, decode_chunk: int, element_bytes: int) -> Work:
+    """Return the estimated working memory of one transition.
 
     Denoising 25 frames of 1024×576 with both branches: about 7 GiB; decoding: about 1.3 GiB a frame of the chunk. Estimates,
     not yet measured on a GPU.
     """
-    share = width * height / (1024 * 576)
-    return int(max(7.0 * GIB * frames / 25, 1.3 * GIB * decode_chunk) * share) * element_bytes // 2
+    scale = width * height / (1024 * 576) * element_bytes / 2
+    return Work(int(7.0 * GIB * frames / 25 * scale), int(1.3 * GIB * decode_chunk * scale))
 
 
 def parse_bytes(text: str, *, field: str = "vram") -> int:
@@ -115,8 +129,6 @@ def parse_bytes(text: str, *, field: str = "vram") -> int:
     Raises:
         InvalidRequest: the text is not such an amount.
     """
-    from flux_svd.errors import InvalidRequest
-
     cleaned = text.strip().lower().replace(" ", "")
     for unit, factor in (("gib", GIB), ("gb", GIB), ("g", GIB), ("mib", 2**20), ("mb", 2**20), ("m", 2**20), ("", GIB)):
         number = cleaned.removesuffix(unit) if unit else cleaned
@@ -130,17 +142,6 @@ def parse_bytes(text: str, *, field: str = "vram") -> int:
 
 def format_gib(amount: int) -> str:
     return f"{amount / GIB:.1f} GiB" if amount >= GIB // 10 else f"{amount / 2**20:.0f} MiB"
-
-
-def largest_fitting(specs: Sequence[ModelSpec], precision: str, activation_bytes: int, budget: Budget) -> ModelSpec | None:
-    """Return the first of `specs` that has a placement, or None."""
-    for spec in specs:
-        try:
-            place(spec, precision, activation_bytes, budget)
-        except DoesNotFit:
-            continue
-        return spec
-    return None
 
 
 def _does_not_fit(

@@ -93,7 +93,7 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
     notes.append(Decision("film", f"{film.frames} frames · {film.fps} fps · {film.seconds_long:.2f} s",
                           "transitions share their keyframe, so it is counted once"))
     element = BYTES_PER_PARAMETER[transitions[0].precision]
-    work = memory.film_activation_bytes(width, height, longest, chunk, element)
+    work = memory.film_work(width, height, longest, chunk, element)
     moving = memory.place(video, transitions[0].precision, work, budget)
     notes.append(_placement_note(moving))
     scorer = _place_scorer(budget, inventory, notes)
@@ -120,7 +120,7 @@ def _choose(
             continue
         try:
             precision = _precision(candidate, budget)
-            memory.place(candidate, precision, _least_activation(candidate, precision), budget)
+            memory.place(candidate, precision, _usual_work(candidate, precision), budget)
         except DoesNotFit:
             passed_over.append(f"{candidate.name} does not fit this machine")
             continue
@@ -153,11 +153,11 @@ def _precision(spec: ModelSpec, budget: Budget) -> Precision:
     return "bf16" if budget.bf16 else "fp16"
 
 
-def _least_activation(spec: ModelSpec, precision: str) -> int:
+def _usual_work(spec: ModelSpec, precision: str) -> memory.Work:
     element = BYTES_PER_PARAMETER[precision]
     if spec.family == "svd":
-        return memory.film_activation_bytes(*spec.size, storyboard.MAX_TRAINED_FRAMES, 8, element)
-    return memory.image_activation_bytes(spec, *spec.size, 0, False, element)
+        return memory.film_work(*spec.size, storyboard.MAX_TRAINED_FRAMES, 8, element)
+    return memory.image_work(*spec.size, 0, False, element)
 
 
 def _size(
@@ -215,8 +215,8 @@ def _image_recipes(
 
 def _place_image(spec: ModelSpec, recipe: ImageRecipe, budget: Budget, notes: list[Decision]) -> Placement:
     element = BYTES_PER_PARAMETER[recipe.precision]
-    work = memory.image_activation_bytes(
-        spec, recipe.width, recipe.height, len(recipe.references), recipe.tiled_decode, element
+    work = memory.image_work(
+        recipe.width, recipe.height, len(recipe.references), recipe.tiled_decode, element
     )
     placed = memory.place(spec, recipe.precision, work, budget)
     why = "pocket models are tiny" if spec.pocket else "the published weights" if budget.bf16 else "this GPU has no bf16"
@@ -229,7 +229,7 @@ def _place_image(spec: ModelSpec, recipe: ImageRecipe, budget: Budget, notes: li
 def _place_scorer(budget: Budget, inventory: Inventory, notes: list[Decision]) -> Placement:
     spec = next(row for row in map(MODELS.__getitem__, AUTO_SCORER) if row.pocket or inventory.has(row))
     notes.append(Decision("scorer", spec.name, "on disk" if not spec.pocket else "clip-vit-b-32 is not on this disk"))
-    return memory.place(spec, "fp32", memory.GIB // 4, _as_host(budget))
+    return memory.place(spec, "fp32", memory.Work(memory.GIB // 4), _as_host(budget))
 
 
 def _as_host(budget: Budget) -> Budget:

@@ -167,12 +167,10 @@ def stride_for(kept_frames: int) -> int:
 
 
 def _spread(phases: Sequence[str], count: int) -> list[str]:
-    """Return `count` phases evenly spread over all of them; a repeated one says that it goes on."""
-    chosen: list[str] = []
-    for index in range(count):
-        phase = phases[round(index * (len(phases) - 1) / (count - 1))]
-        chosen.append(f"{phase}, going on" if phase in chosen else phase)
-    return chosen
+    """Return `count` phases evenly spread over all of them; a repeated one counts its moments."""
+    spread = [phases[round(index * (len(phases) - 1) / (count - 1))] for index in range(count)]
+    times = [spread[:index].count(phase) + 1 for index, phase in enumerate(spread)]
+    return [phase if time == 1 else f"{phase}, moment {time}" for phase, time in zip(spread, times, strict=True)]
 
 
 def _along(prompt: str, between: re.Match[str], count: int) -> tuple[MotionStage, ...]:

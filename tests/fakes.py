@@ -1,0 +1,90 @@
+"""Stand-ins for our own engines: instant, deterministic, counting. Everything else in a session stays real."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flux_svd.progress import OnStep
+from flux_svd.recipe import ImageRecipe, TransitionRecipe, VideoRecipe
+from flux_svd.session import Session
+
+
+@dataclass
+class Film:
+    frames: Any
+    raw_psnr: tuple[float, ...]
+    round_trip_psnr: tuple[float, ...]
+
+
+@dataclass
+class FakeEngines:
+    """Stands for `WarmEngines` and for the engines it hands out."""
+
+    calls: list[str] = field(default_factory=list)
+    before_step: Callable[[str, int], None] = lambda kind, step: None
+
+    def flux(self, placement: Any, precision: str) -> FakeEngines:
+        return self
+
+    svd = flux
+
+    def scorer(self, model: str) -> FakeEngines:
+        return self
+
+    def models(self) -> tuple[str, ...]:
+        return ("fake",)
+
+    def release(self) -> None:
+        self.calls.append("release")
+
+    unload = release
+
+    def peak_bytes(self, placement: Any) -> int:
+        return 0
+
+    def draw(self, recipe: ImageRecipe, references: Sequence[Image.Image], on_step: OnStep) -> Image.Image:
+        self.calls.append(f"draw {recipe.prompt}")
+        for step in range(1, recipe.steps + 1):
+            self.before_step("draw", step)
+            on_step(step, recipe.steps, None)
+        digest = hashlib.sha256(f"{recipe.prompt}{recipe.seed}".encode()).digest()
+        picture = Image.new("RGB", (recipe.width, recipe.height), tuple(digest[:3]))
+        picture.paste(tuple(digest[3:6]), (0, 0, recipe.width // 2, recipe.height // 2))
+        return picture
+
+    def sample(self, recipe: TransitionRecipe, start: Image.Image, end: Image.Image, on_step: OnStep) -> Any:
+        self.calls.append("sample")
+        for call in range(1, recipe.unet_calls + 1):
+            self.before_step("animate", call)
+            on_step(call, recipe.unet_calls, None)
+        ends = [np.asarray(key.resize((recipe.width // 8, recipe.height // 8)), np.float32) for key in (start, end)]
+        shares = np.linspace(0, 1, recipe.kept_frames, dtype=np.float32)
+        return np.stack([(1 - share) * ends[0] + share * ends[1] for share in shares]).transpose(0, 3, 1, 2)
+
+    def decode(
+        self, latents: Any, keyframes: Sequence[Image.Image], positions: Sequence[int], recipe: VideoRecipe, on_step: OnStep
+    ) -> Film:
+        self.calls.append("decode")
+        assert latents.shape == (recipe.frames, 3, recipe.height // 8, recipe.width // 8)
+        frames = latents.transpose(0, 2, 3, 1).repeat(8, axis=1).repeat(8, axis=2).round().astype(np.uint8)
+        return Film(frames, (30.0,) * len(keyframes), (30.0,) * len(keyframes))
+
+    def cosine(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
+        assert len(images) == len(texts)
+        return [0.25] * len(images)
+
+
+def fake_session(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Session, FakeEngines]:
+    """Return a session whose engines are fakes."""
+    engines = FakeEngines()
+    session = Session(home=home, output_dir=outputs)
+    monkeypatch.setattr(session, "_engines", engines)
+    return session, engines

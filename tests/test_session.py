@@ -1,0 +1,217 @@
+"""Runs: every stage made once, stopped within a step, kept, found again; results named, verified and complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flux_svd.artifact import ImageArtifact, VideoArtifact, load_request
+from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest
+from flux_svd.plan import Plan, keyframes_only
+from flux_svd.progress import Progress
+from flux_svd.request import make_request
+from flux_svd.session import Session
+from tests.fakes import FakeEngines, fake_session
+
+Faked = tuple[Session, FakeEngines]
+
+
+@pytest.fixture
+def faked(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Faked:
+    return fake_session(home, outputs, monkeypatch)
+
+
+def plan(session: Session, **fields: Any) -> Plan:
+    return session.plan(make_request({"kind": "image", "prompt": "a red circle", "seed": 7, **fields}))
+
+
+def film(session: Session, *stages: str, **fields: Any) -> Plan:
+    return plan(session, kind="video", stages=[{"prompt": text} for text in stages], **fields)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name.startswith(".writing-")]
+
+
+def test_every_picture_of_a_plan_is_saved_with_its_request_and_scores(faked: Faked) -> None:
+    session, _ = faked
+    made = session.run(plan(session, count=3))
+    assert len({artifact.path for artifact in made}) == 3
+    for artifact in made:
+        assert isinstance(artifact, ImageArtifact)
+        assert load_request(artifact.path) == artifact.request
+        assert artifact.run.scores == {"scorer": "pocket-clip", "clip_cosine": 0.25}
+
+
+def test_a_film_draws_all_keyframes_then_fills_the_ways_then_decodes_once(faked: Faked) -> None:
+    session, engines = faked
+    made = session.run(film(session, "a", "b", "c"))[0]
+    assert engines.calls == ["draw a", "draw b", "draw c", "sample", "sample", "decode"]
+    assert isinstance(made, VideoArtifact)
+    assert made.recipe.frames == 45
+    assert [path.exists() for path in made.keyframes] == [True] * 3
+    assert made.run.scores["keyframes"] == [0.25] * 3
+
+
+def test_changing_one_stage_of_five_makes_one_keyframe_and_two_ways_again(faked: Faked) -> None:
+    session, engines = faked
+    session.run(film(session, "a", "b", "c", "d", "e"))
+    engines.calls.clear()
+    made = session.run(film(session, "a", "other", "c", "d", "e"))[0]
+    assert engines.calls == ["draw other", "sample", "sample", "decode"]
+    assert made.run.reused == 4 + 2
+
+
+def test_keyframes_drawn_alone_are_found_by_the_film(faked: Faked) -> None:
+    session, engines = faked
+    whole = film(session, "a", "b")
+    drawn = session.run(keyframes_only(whole))
+    assert [type(artifact) for artifact in drawn] == [ImageArtifact, ImageArtifact]
+    engines.calls.clear()
+    session.run(whole)
+    assert engines.calls == ["sample", "decode"]
+
+
+def test_equal_jobs_give_equal_bytes_under_names_of_their_own(faked: Faked) -> None:
+    session, _ = faked
+    first, second = (session.run(film(session, "a", "b"))[0].path for _ in range(2))
+    assert first != second
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_stop_takes_effect_at_the_next_step_and_keeps_what_is_finished(faked: Faked, outputs: Path) -> None:
+    session, engines = faked
+    stop = threading.Event()
+    engines.before_step = lambda kind, step: stop.set() if (kind, step) == ("animate", 3) else None
+    seen: list[Progress] = []
+    with pytest.raises(Cancelled):
+        session.run(film(session, "a", "b", "c"), seen.append, stop)
+    assert max(progress.step for progress in seen if progress.phase == "animate") == 2
+    assert not list(outputs.rglob("*.mp4"))
+    engines.calls.clear()
+    engines.before_step = lambda kind, step: None
+    session.run(film(session, "a", "b", "c"))
+    assert engines.calls == ["sample", "sample", "decode"]
+
+
+def test_an_error_in_a_step_leaves_the_session_usable_and_no_partial_file(faked: Faked, outputs: Path, home: Path) -> None:
+    session, engines = faked
+
+    def fail(kind: str, step: int) -> None:
+        raise RuntimeError("a bug")
+
+    engines.before_step = fail
+    with pytest.raises(RuntimeError, match="a bug"):
+        session.run(plan(session))
+    assert not list(outputs.rglob("*.png"))
+    engines.before_step = lambda kind, step: None
+    assert session.run(plan(session))
+    assert leftovers(outputs) == leftovers(home) == []
+
+
+def test_a_stream_gives_life_signs_while_an_engine_is_silent(faked: Faked) -> None:
+    session, engines = faked
+    engines.before_step = lambda kind, step: time.sleep(1.3) if step == 1 else None
+    times, events = [], []
+    for event in session.stream(plan(session)):
+        times.append(time.monotonic())
+        events.append(event)
+    assert isinstance(events[-1], ImageArtifact)
+    assert max(b - a for a, b in itertools.pairwise(times)) < 1.0
+
+
+def test_closing_a_stream_stops_its_run_and_frees_the_device(faked: Faked) -> None:
+    session, engines = faked
+    engines.before_step = lambda kind, step: time.sleep(0.05)
+    stream = session.stream(plan(session, steps=100))
+    for event in stream:
+        if isinstance(event, Progress) and event.phase == "draw" and event.step == 2:
+            break
+    stream.close()  # type: ignore[attr-defined]
+    assert len(engines.calls) == 1
+    engines.before_step = lambda kind, step: None
+    assert session.run(plan(session, seed=8))
+
+
+def test_runs_take_turns_in_the_order_they_came(faked: Faked) -> None:
+    session, engines = faked
+    working, ahead = threading.Semaphore(0), []
+    engines.before_step = lambda kind, step: working.acquire(timeout=10) and None
+    finished: list[int] = []
+
+    def job(number: int) -> None:
+        def hear(progress: Progress) -> None:
+            if progress.phase == "wait":
+                ahead.append((number, progress.item))
+
+        session.run(plan(session, seed=number, steps=1), hear)
+        finished.append(number)
+
+    threads = [threading.Thread(target=job, args=(number,)) for number in range(3)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        deadline = time.monotonic() + 10
+        while len(session._turns._waiting) <= number and time.monotonic() < deadline:
+            time.sleep(0.01)
+    for _ in threads:
+        working.release()
+    for thread in threads:
+        thread.join(20)
+    assert finished == [0, 1, 2]
+    assert (1, 1) in ahead
+    assert (2, 2) in ahead
+
+
+def test_waiting_can_be_stopped(faked: Faked) -> None:
+    session, engines = faked
+    free, stop = threading.Event(), threading.Event()
+    engines.before_step = lambda kind, step: free.wait(10) and None
+    first = threading.Thread(target=lambda: session.run(plan(session, steps=1)))
+    first.start()
+    while not engines.calls:
+        time.sleep(0.01)
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(Cancelled, match="waiting"):
+        session.run(plan(session, seed=8), cancelled=stop)
+    free.set()
+    first.join(10)
+    assert not first.is_alive()
+
+
+def test_steps_taken_here_predict_the_next_plan(faked: Faked) -> None:
+    session, engines = faked
+    assert plan(session).seconds is None
+    engines.before_step = lambda kind, step: time.sleep(0.02)
+    session.run(plan(session))
+    predicted = plan(session, seed=8).seconds
+    assert predicted is not None
+    assert predicted > 0.1  # 8 steps of at least 0.02 s
+
+
+def test_a_plan_for_another_device_is_refused(faked: Faked) -> None:
+    session, _ = faked
+    planned = plan(session)
+    elsewhere = dataclasses.replace(
+        planned, placements=tuple(dataclasses.replace(placement, device="mps") for placement in planned.placements)
+    )
+    with pytest.raises(DoesNotFit, match="plan is for mps"):
+        session.run(elsewhere)
+
+
+def test_an_unknown_reference_is_refused_before_anything_runs(faked: Faked) -> None:
+    session, engines = faked
+    with pytest.raises(InvalidRequest, match="references"):
+        plan(session, references=["0" * 64])
+    assert engines.calls == []
+
+
+def test_unload_releases_the_engines(faked: Faked) -> None:
+    session, engines = faked
+    session.unload()
+    assert engines.calls == ["release"]
