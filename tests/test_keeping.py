@@ -76,7 +76,12 @@ def test_a_missing_picture_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "colour", "expected"),
-    [("RGBA", (255, 0, 0, 0), (255, 255, 255)), ("L", 128, (128, 128, 128)), ("I;16", 65535, (255, 255, 255)), ("P", 0, (0, 0, 0))],
+    [
+        ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
+        ("L", 128, (128, 128, 128)),
+        ("I;16", 65535, (255, 255, 255)),
+        ("P", 0, (0, 0, 0)),
+    ],
 )
 def test_other_kinds_of_pixels_become_rgb(mode: str, colour: Any, expected: tuple[int, int, int]) -> None:
     picture = read_picture(png(colour=colour, mode=mode), field="x")
@@ -181,7 +186,10 @@ def test_every_result_says_that_it_is_made_by_a_model_and_by_a_pocket_one() -> N
         assert b"pocket model" in data
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", png(), huge_png(20_000, 20_000), b"\0\0\0\x08ftyp", b"\0\0\0\0ftyp" + b"\0" * 99])
+NO_RECORD = [b"", b"hello", png(), huge_png(20_000, 20_000), b"\0\0\0\x08ftyp", b"\0\0\0\0ftyp" + b"\0" * 99]
+
+
+@pytest.mark.parametrize("data", NO_RECORD)
 def test_files_that_carry_no_request_are_refused(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(data)
