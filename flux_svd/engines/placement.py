@@ -40,7 +40,7 @@ def load_pipeline(pipeline_class: Any, folder: Path, placement: Placement, preci
             pipeline = pipeline_class.from_pretrained(
                 folder, dtype=DTYPES[precision], use_safetensors=True, local_files_only=True
             )
-        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise ModelUnavailable(f"{folder} cannot be loaded: {_first_line(error)}. Download the model again.") from error
         _check_complete(pipeline, folder)
         pipeline.set_progress_bar_config(disable=True)

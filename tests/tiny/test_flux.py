@@ -1,0 +1,282 @@
+"""FluxEngine on tiny models of the real classes: parity with diffusers, every guidance kind, errors, and life after them."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.tiny.builders import image_recipe, picture, placement
+
+from flux_svd.catalog import IMAGE_FAMILIES, MODELS
+from flux_svd.engines.flux import PIPELINES, FluxEngine
+from flux_svd.errors import BadOutput, Cancelled, InvalidRequest, OutOfMemory
+from flux_svd.progress import ignore_steps
+
+FolderOf = Callable[[str], Path]
+ROWS = [name for name, row in MODELS.items() if row.family in IMAGE_FAMILIES and not row.pocket]
+ONE_OF_EACH = ["flux1-dev", "flux1-schnell", "flux2-klein-4b", "flux2-klein-base-4b", "flux2-dev"]
+
+
+def load(name: str, folder_of: FolderOf, offload: str = "none") -> FluxEngine:
+    return FluxEngine(MODELS[name], folder_of(name), placement(name, offload), "fp32")
+
+
+def draw(engine: FluxEngine, *references: Image.Image, **changes: Any) -> np.ndarray:
+    return np.asarray(engine.draw(image_recipe(engine.spec.name, **changes), references, ignore_steps))
+
+
+def draw_bare(name: str, folder_of: FolderOf, **arguments: Any) -> np.ndarray:
+    """Draw the default tiny recipe with nothing but diffusers."""
+    recipe = image_recipe(name)
+    pipeline = PIPELINES[MODELS[name].family].from_pretrained(folder_of(name), dtype=torch.float32)
+    call = {
+        "prompt": recipe.prompt, "width": recipe.width, "height": recipe.height, "num_inference_steps": recipe.steps,
+        "max_sequence_length": recipe.prompt_tokens, "generator": torch.Generator("cpu").manual_seed(recipe.seed),
+    }  # fmt: skip
+    if negative := arguments.pop("klein_negative", None):
+        arguments["negative_prompt_embeds"] = pipeline.encode_prompt(negative, max_sequence_length=recipe.prompt_tokens)[0]
+    return np.asarray(pipeline(**call, **arguments).images[0])
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_image_row_loads_and_draws(name: str, folder_of: FolderOf) -> None:
+    drawn = draw(load(name, folder_of))
+    assert drawn.shape == (32, 32, 3)
+    assert drawn.std() > 5  # 56 to 74 was seen; a broken decode is flat
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "arguments"),
+    [
+        ("flux1-dev", {}, {"guidance_scale": 3.5}),
+        ("flux1-schnell", {}, {"guidance_scale": 0.0}),
+        (
+            "flux1-schnell",
+            {"guidance_kind": "classifier-free", "guidance": 3.0},
+            {"true_cfg_scale": 3.0, "negative_prompt": ""},
+        ),
+        (
+            "flux1-schnell",
+            {"guidance_kind": "classifier-free", "guidance": 3.0, "negative_prompt": "blue"},
+            {"true_cfg_scale": 3.0, "negative_prompt": "blue"},
+        ),
+        ("flux2-klein-4b", {}, {"guidance_scale": 1.0}),
+        ("flux2-klein-base-4b", {}, {"guidance_scale": 4.0}),
+        ("flux2-klein-base-4b", {"negative_prompt": "blue"}, {"guidance_scale": 4.0, "klein_negative": "blue"}),
+        ("flux2-dev", {}, {"guidance_scale": 4.0}),
+    ],
+)
+def test_our_call_equals_a_bare_diffusers_call_bit_for_bit(
+    name: str, changes: dict[str, Any], arguments: dict[str, Any], folder_of: FolderOf
+) -> None:
+    ours = draw(load(name, folder_of), **changes)
+    assert np.array_equal(ours, draw_bare(name, folder_of, **arguments))
+
+
+@pytest.mark.parametrize("name", ["flux2-klein-4b", "flux2-dev"])
+def test_references_reach_the_model_in_their_order(name: str, folder_of: FolderOf) -> None:
+    first, second = picture(1, 64, 64), picture(2, 64, 80)
+    engine = load(name, folder_of)
+    both = draw(engine, first, second)
+    bare = draw_bare(name, folder_of, image=[first, second], guidance_scale=max(1.0, MODELS[name].guidance))
+    assert np.array_equal(both, bare)
+    assert not np.array_equal(both, draw(engine))
+    assert not np.array_equal(both, draw(engine, second, first))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("flux1-dev", "embedded"), ("flux2-dev", "embedded"), ("flux1-schnell", "classifier-free"), ("flux2-klein-base-4b", "classifier-free")],
+)  # fmt: skip
+def test_guidance_changes_the_picture(name: str, kind: str, folder_of: FolderOf) -> None:
+    engine = load(name, folder_of)
+    assert not np.array_equal(
+        draw(engine, guidance=2.0, guidance_kind=kind), draw(engine, guidance=5.0, guidance_kind=kind)
+    )
+
+
+def test_a_recipe_without_guidance_ignores_the_value(folder_of: FolderOf) -> None:
+    engine = load("flux2-klein-base-4b", folder_of)
+    plain = draw(engine, guidance=0.0, guidance_kind="none")
+    assert np.array_equal(plain, draw(engine, guidance=9.0, guidance_kind="none"))
+    assert not np.array_equal(plain, draw(engine))
+
+
+@pytest.mark.parametrize("name", ["flux1-schnell", "flux2-klein-base-4b"])
+def test_negative_prompt_changes_the_picture(name: str, folder_of: FolderOf) -> None:
+    engine = load(name, folder_of)
+    free = {"guidance_kind": "classifier-free", "guidance": 4.0}
+    assert not np.array_equal(draw(engine, **free), draw(engine, negative_prompt="blue", **free))
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_a_seed_gives_the_same_picture_in_every_engine_and_another_seed_another(name: str, folder_of: FolderOf) -> None:
+    engine = load(name, folder_of)
+    first = draw(engine, seed=2**64 - 1)
+    torch.manual_seed(1)  # the global generator has no say
+    assert np.array_equal(first, draw(engine, seed=2**64 - 1))
+    assert np.array_equal(first, draw(load(name, folder_of), seed=2**64 - 1))
+    assert not np.array_equal(first, draw(engine, seed=1))
+
+
+@pytest.mark.parametrize("name", ["flux1-dev", "flux2-klein-base-4b"])
+def test_offload_changes_nothing_in_the_picture(name: str, folder_of: FolderOf) -> None:
+    assert np.array_equal(draw(load(name, folder_of)), draw(load(name, folder_of, "model")))
+
+
+def test_a_warm_engine_changes_size_prompt_and_steps_without_its_folder(folder_of: FolderOf, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder_of("flux1-dev"), tmp_path / "copy")
+    engine = FluxEngine(MODELS["flux1-dev"], copy, placement("flux1-dev"), "fp32")
+    shutil.rmtree(copy)
+    assert draw(engine, width=48, height=64, prompt="a green owl", steps=2).shape == (64, 48, 3)
+    assert np.array_equal(draw(engine), draw(load("flux1-dev", folder_of)))
+
+
+def test_prompt_and_prompt_tokens_reach_the_encoder(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    assert not np.array_equal(draw(engine), draw(engine, prompt="a green owl"))
+    assert not np.array_equal(draw(engine), draw(engine, prompt_tokens=48))
+
+
+def test_tiled_decoding_does_not_leak_into_the_next_picture(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    large = {"width": 96, "height": 96}  # three times the VAE's own tile
+    whole, tiled = draw(engine, **large), draw(engine, tiled_decode=True, **large)
+    assert not np.array_equal(whole, tiled)
+    assert np.array_equal(whole, draw(engine, **large))
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_overflow_names_exactly_the_tail_the_encoder_does_not_read(name: str, folder_of: FolderOf) -> None:
+    engine = load(name, folder_of)
+    assert engine.prompt_overflow("a red fox") == ""
+    long = " ".join(f"word{number:03}" for number in range(100))  # about 800 byte tokens
+    tail = engine.prompt_overflow(long)
+    assert 0 < len(tail) < len(long)
+    assert long.endswith(tail)
+    read, limit = len(long) - len(tail), engine.spec.prompt_tokens
+    # What is read decides the picture; what is cut does not.
+    same, other = long[:read] + "?" * len(tail), "?" + long[1:]
+    first = draw(engine, prompt=long, prompt_tokens=limit, steps=1)
+    if name not in ("flux2-dev",):
+        assert np.array_equal(first, draw(engine, prompt=same, prompt_tokens=limit, steps=1))
+    assert not np.array_equal(first, draw(engine, prompt=other, prompt_tokens=limit, steps=1))
+
+
+def test_nan_embeddings_are_an_error_and_never_a_black_picture(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    with torch.no_grad():
+        engine._pipeline.text_encoder_2.shared.weight.fill_(float("nan"))
+    steps = []
+    with pytest.raises(BadOutput, match=r"100% of the latents after step 1 of 4 are not finite"):
+        engine.draw(image_recipe("flux1-dev"), [], lambda step, *_: steps.append(step))
+    assert steps == []
+
+
+def test_nan_pixels_are_an_error(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    with torch.no_grad():
+        engine._pipeline.vae.decoder.conv_out.bias.fill_(float("inf"))
+        engine._pipeline.vae.decoder.conv_out.weight.fill_(float("nan"))
+    with pytest.raises(BadOutput, match="decoded pixels are not finite"):
+        draw(engine)
+
+
+def test_a_constant_picture_is_an_error(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    with torch.no_grad():
+        engine._pipeline.vae.decoder.conv_out.weight.zero_()
+        engine._pipeline.vae.decoder.conv_out.bias.copy_(torch.tensor([1.0, 0.0, -1.0]))
+    with pytest.raises(BadOutput, match=r"constant: every pixel is \(255, 128, 0\)"):
+        draw(engine)
+
+
+@pytest.mark.parametrize("offload", ["none", "model"])
+def test_a_cancelled_engine_draws_the_next_picture(offload: str, folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of, offload)
+    before = draw(engine)
+    seen = []
+
+    def stop(step: int, steps: int, preview: bytes | None) -> None:
+        seen.append((step, steps))
+        if step == 2:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        engine.draw(image_recipe("flux1-dev"), [], stop)
+    assert seen == [(1, 4), (2, 4)]
+    assert np.array_equal(before, draw(engine))
+
+
+@pytest.mark.parametrize("offload", ["none", "model"])
+def test_out_of_memory_is_ours_frees_its_tensors_and_the_next_picture_works(offload: str, folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of, offload)
+    before = draw(engine)
+    held: list[Any] = []
+
+    def fail(module: Any, positional: Any, named: dict[str, Any]) -> None:
+        held.append(weakref.ref(named["hidden_states"]))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    hook = engine._pipeline.transformer.register_forward_pre_hook(fail, with_kwargs=True)
+    with pytest.raises(OutOfMemory, match="Tried to allocate") as caught:
+        draw(engine)
+    hook.remove()
+    gc.collect()
+    assert held[0]() is None, "the error still holds the tensors that filled the device"
+    assert caught.value.__cause__ is not None
+    assert np.array_equal(before, draw(engine))
+
+
+def test_an_error_that_is_no_lack_of_memory_passes_as_it_is(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    hook = engine._pipeline.transformer.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        draw(engine)
+    hook.remove()
+
+
+@pytest.mark.parametrize("text", ["MPS backend out of memory (MPS allocated: 9 GB)", "DefaultCPUAllocator: can't allocate memory"])
+def test_backends_without_an_exception_class_are_understood(text: str, folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError(text)
+
+    engine._pipeline.transformer.register_forward_pre_hook(fail)
+    with pytest.raises(OutOfMemory):
+        draw(engine)
+
+
+def test_wishes_without_an_effect_are_refused(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    with pytest.raises(InvalidRequest, match="negative_prompt"):
+        draw(engine, negative_prompt="blue")
+    with pytest.raises(InvalidRequest, match="references"):
+        draw(engine, picture(1, 64, 64))
+
+
+@pytest.mark.parametrize("size", [(63, 64), (64, 600)])
+def test_a_reference_the_pipeline_cannot_take_is_refused_in_words(size: tuple[int, int], folder_of: FolderOf) -> None:
+    with pytest.raises(InvalidRequest, match=f"{size[0]}×{size[1]}"):
+        draw(load("flux2-klein-4b", folder_of), picture(1, *size))
+
+
+def test_a_released_engine_holds_no_weights(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of, "model")
+    weights = weakref.ref(engine._pipeline.transformer)
+    engine.release()
+    gc.collect()
+    assert weights() is None
