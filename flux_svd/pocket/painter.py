@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flux_svd.pocket.world import COLORS, PLACES, SHAPES, SIZES, Scene, sample_scene
 
@@ -79,6 +79,17 @@ def paint(strokes: Strokes, width: int, height: int) -> Tensor:
 def paint_scenes(scenes: Sequence[Scene], width: int, height: int, generator: torch.Generator | None = None) -> Tensor:
     """Return pictures (n, 3, height, width) of `scenes` in −1..1; jittered when there is a generator."""
     return paint(strokes_of(scenes, generator), width, height)
+
+
+def object_cells(pictures: Tensor, background: Tensor, cell: int) -> Tensor:
+    """Return where the object is on a grid: (n, height / cell, width / cell), bool.
+
+    Args:
+        pictures: (n, 3, height, width) in −1..1.
+        background: (n, 3) in 0..1.
+    """
+    away = (pictures - (background * 2 - 1)[..., None, None]).abs().sum(dim=1, keepdim=True)
+    return nn.functional.max_pool2d((away > 0.1).float(), cell).squeeze(1) > 0
 
 
 def sample_paths(n: int, rng: random.Random, generator: torch.Generator, *, held_out: bool = False) -> tuple[Strokes, Strokes]:

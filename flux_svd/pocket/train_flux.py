@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from flux_svd.pocket.loop import Luck
-from flux_svd.pocket.painter import paint_scenes
+from flux_svd.pocket.painter import object_cells, paint, strokes_of
 from flux_svd.pocket.world import Scene, caption, sample_scene
 
 SIZES_TRAINED = ((128, 128), (160, 96))  # (width, height): pictures, and keyframes of films
 PROMPT_TOKENS = 32
+OBJECT_WEIGHT = 4.0  # of errors in the object's tokens: its shape is the last thing to be learned
 SHIFT = 5.0  # of the noise levels, in training and in the scheduler: flat latents show their colour up to sigma 0.9
 
 
@@ -81,6 +82,7 @@ class PicturePool:
         self.vae, self.device = vae, device
         self.width, self.height = size
         self.latents = torch.empty(capacity, (self.width // 16) * (self.height // 16), 32)
+        self.cells = torch.empty(self.latents.shape[:2])  # 1 where a token shows the object
         self.scenes: list[Scene] = []
         self.next = 0
 
@@ -88,23 +90,26 @@ class PicturePool:
     def add(self, pictures: int, luck: Luck) -> None:
         """Paint and encode `pictures` new ones."""
         scenes = [sample_scene(luck.words) for _ in range(pictures)]
-        painted = paint_scenes(scenes, self.width, self.height, luck.noise).to(self.device)
+        strokes = strokes_of(scenes, luck.noise).to(self.device)
+        painted = paint(strokes, self.width, self.height)
+        cells = object_cells(painted, strokes.background, 16).flatten(1).float().cpu()  # (pictures, tokens)
         with torch.autocast(self.device.type, torch.bfloat16):
             latents = self.vae.encode(painted).latent_dist.mode().float()
         latents = (latents - self.vae.config.shift_factor) * self.vae.config.scaling_factor
         packed = FluxPipeline._pack_latents(latents, pictures, 8, self.height // 8, self.width // 8).cpu()
-        for scene, one in zip(scenes, packed, strict=True):
-            self.latents[self.next] = one
+        for scene, one, covered in zip(scenes, packed, cells, strict=True):
+            self.latents[self.next], self.cells[self.next] = one, covered
             if len(self.scenes) < len(self.latents):
                 self.scenes.append(scene)
             else:
                 self.scenes[self.next] = scene
             self.next = (self.next + 1) % len(self.latents)
 
-    def draw(self, pictures: int, luck: Luck) -> tuple[Tensor, list[Scene]]:
-        """Return packed latents (pictures, tokens, 32) and their scenes."""
+    def draw(self, pictures: int, luck: Luck) -> tuple[Tensor, Tensor, list[Scene]]:
+        """Return packed latents (pictures, tokens, 32), where the object is (pictures, tokens), 0 or 1, and the scenes."""
         numbers = [luck.words.randrange(len(self.scenes)) for _ in range(pictures)]
-        return self.latents[numbers].to(self.device), [self.scenes[number] for number in numbers]
+        scenes = [self.scenes[number] for number in numbers]
+        return self.latents[numbers].to(self.device), self.cells[numbers].to(self.device), scenes
 
 
 class FluxTask:
@@ -131,7 +136,7 @@ class FluxTask:
                 pool.add(min(32, len(pool.latents) - len(pool.scenes)), luck)
         pool = self.pools[luck.words.randrange(len(self.pools))]
         pool.add(4, luck)
-        latents, scenes = pool.draw(self.batch, luck)
+        latents, cells, scenes = pool.draw(self.batch, luck)
         prompts = ["" if luck.words.random() < 0.1 else caption(scene, luck.words) for scene in scenes]
         sigma = sample_sigmas(self.batch, luck.noise).to(self.device).view(-1, 1, 1)
         noise = torch.randn(latents.shape, generator=luck.noise).to(self.device)
@@ -150,7 +155,8 @@ class FluxTask:
                 ),
                 return_dict=False,
             )[0].float()
-        loss: Tensor = (velocity - (noise - latents)).pow(2).mean()
+        weight = 1 + (OBJECT_WEIGHT - 1) * cells.unsqueeze(2)  # (n, tokens, 1)
+        loss: Tensor = (weight * (velocity - (noise - latents)).pow(2)).mean() / weight.mean()
         return loss
 
     def _tokens(self, tokenizer: Any, prompts: list[str]) -> Tensor:

@@ -198,9 +198,11 @@ def test_pool_forgets_the_oldest_film_and_plays_films_backwards_too(teacher: Any
     pool = FilmPool(teacher, 2, CPU)
     pool.add(3, luck)
     assert (pool.filled, pool.next) == (2, 1)
-    latents, firsts = pool.draw(16, 25, luck)
+    latents, cells, firsts = pool.draw(16, 25, luck)
     assert latents.shape == (16, 25, 8, 12, 20)
     assert firsts.shape == (16, 3, 96, 160)
+    assert cells.shape == (16, 25, 12, 20)
+    assert 0.03 < cells.mean() < 0.4
     forward = [any(torch.equal(film, pool.latents[number].float()) for number in range(2)) for film in latents]
     assert {True, False} == set(forward)
 
