@@ -57,7 +57,7 @@ def test_a_matching_prompt_scores_higher_than_another(tmp_path: Path) -> None:
     session = Session(home=tmp_path / "home", output_dir=tmp_path)
     path, _ = generate_image("a green square on a white background", seed=3, session=session)
     own, other = (session.score(path, text)["clip_cosine"] for text in ("a green square on a white background", "a red star"))
-    assert own > other + 0.1  # seen: 0.7 against 0.1
+    assert own > other + 0.1  # seen: 0.75 against -0.39
 
 
 def check_film(answer: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def check_film(answer: dict[str, Any]) -> None:
     for raw, best in zip(answer["ends"]["raw_psnr"], answer["ends"]["round_trip_psnr"], strict=True):
         assert raw >= best - 1.0  # pinned: equal; without pinning the ends lie 10 dB and more below
     for index, keyframe in zip((0, 22, 44), answer["keyframes"], strict=True):
-        # exact before H.264; seen after it: 0.5 to 1.5 grey levels, against 20 and more between different keyframes
+        # exact before H.264; seen after it: 1.6 to 1.8 grey levels, against 14.5 between two of the keyframes
         assert np.abs(frames[index].astype(int) - pixels(keyframe)).mean() < 4
     assert load_request(answer["path"]).prompt == FILM
     assert load_recipe(answer["path"]).frames == 45  # type: ignore[union-attr]
