@@ -1,0 +1,429 @@
+"""The page Create: one prompt and one button; pictures with their scores; everything else is folded away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from flux_svd.artifact import ImageArtifact, load_request
+from flux_svd.catalog import ModelSpec
+from flux_svd.errors import Cancelled, FluxSvdError, UnreadableFile
+from flux_svd.memory import format_gib
+from flux_svd.pocket.world import unknown_words
+from flux_svd.progress import Progress
+from flux_svd.request import ImageRequest, Request
+from flux_svd.storyboard import suggest_kind
+from flux_svd.web import fields, parts
+from flux_svd.web.desk import Desk, Visitor, visitor_of
+from flux_svd.web.parts import QUIET, Update, esc, show
+
+EXAMPLE = "a red circle on a blue background"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture on the page: where it is, and the words under it."""
+
+    address: str
+    prompt: str
+    width: int
+    height: int
+    seed: int
+    model: str
+    score: str
+    facts: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a tab shows: the pictures of its last run (`wanted` of them), and which one is large."""
+
+    pictures: tuple[Shown, ...] = ()
+    chosen: int = 0
+    wanted: int = 1
+    seconds: float = 0.0
+
+    @property
+    def large(self) -> Shown:
+        return self.pictures[self.chosen]
+
+
+class CreatePage:
+    """Build the page into the current Blocks context; `connect` wires what leads to other pages."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        spec = desk.resolve("auto")
+        self.results = gr.State(Results())
+        with gr.Row(elem_id="create"):
+            with gr.Column(elem_id="c_ask"):
+                self._build_ask()
+            with gr.Column(elem_id="c_see", elem_classes="well"):
+                self._build_see(spec)
+            with gr.Column(elem_id="c_set"):
+                self._build_settings(spec)
+        self.wish = [
+            self.prompt,
+            self.shape,
+            self.count,
+            self.model,
+            self.seed,
+            self.fresh,
+            self.steps,
+            self.guidance,
+            self.negative,
+            self.references,
+        ]
+        self.form = [*self.wish[:-1]]  # what a dropped picture fills in: all but references
+        self._wire()
+
+    def _build_ask(self) -> None:
+        self.prompt = gr.Textbox(EXAMPLE, label="Prompt", lines=4, max_lines=8, elem_id="f_prompt", interactive=True)
+        self.about = show(elem_id="c_about", elem_classes="hint", clickable=True)
+        with gr.Row(elem_id="go"):
+            self.start = gr.Button("Generate", variant="primary", elem_id="gen", min_width=0)
+            self.stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False, min_width=0)
+        self.line = show(elem_id="c_line", elem_classes="hint")
+
+    def _build_see(self, spec: ModelSpec) -> None:
+        with gr.Row(elem_id="c_top"):
+            self.stat = show(parts.status("Ready", f"{spec.title}"), elem_id="stat")
+            self.acts = show(elem_id="c_acts", elem_classes="acts", clickable=True)
+        self.pic = show(_empty(*spec.size), elem_id="pic")
+        self.row = show(elem_id="c_row", elem_classes="hint", clickable=True)
+
+    def _build_settings(self, spec: ModelSpec) -> None:
+        self.shape = gr.Radio(
+            fields.shape_choices(spec),
+            value="1:1",
+            label="Shape",
+            elem_id="f_width",
+            elem_classes=["seg", "shape"],
+            interactive=True,
+        )
+        self.count = gr.Radio([1, 2, 4], value=1, label="Pictures", elem_id="f_count", elem_classes="seg", interactive=True)
+        with gr.Accordion("References", open=False, visible="references" in spec.obeys) as self.references_fold:
+            self.references = gr.Gallery(
+                label="Pictures to work from",
+                show_label=False,
+                interactive=True,
+                sources=["upload", "clipboard"],
+                file_types=["image"],
+                type="filepath",
+                columns=4,
+                height=176,
+                buttons=[],
+                elem_id="f_references",
+                elem_classes="drop",
+                container=False,
+            )
+        with gr.Accordion("Settings", open=False, elem_id="c_fold"):
+            ready, others = self.desk.image_models()
+            self.model = gr.Dropdown(
+                fields.model_choices(ready, spec), value="auto", label="Model", elem_id="f_model", interactive=True
+            )
+            with gr.Row(elem_classes="pair"):
+                self.seed = gr.Textbox(
+                    label="Seed", placeholder="drawn at random", elem_id="f_seed", interactive=True, max_lines=1, min_width=0
+                )
+                self.fresh = gr.Checkbox(
+                    True, label="New seed each time", elem_id="c_fresh", elem_classes="check", interactive=True, min_width=0
+                )
+            with gr.Row(elem_classes="pair"):
+                self.steps = gr.Textbox(
+                    label="Steps", placeholder=str(spec.steps), elem_id="f_steps", interactive=True, max_lines=1, min_width=0
+                )
+                self.guidance = gr.Textbox(
+                    label="Guidance",
+                    placeholder=f"{spec.guidance:g}",
+                    elem_id="f_guidance",
+                    max_lines=1,
+                    interactive=True,
+                    visible="guidance" in spec.obeys,
+                    min_width=0,
+                )
+            self.negative = gr.Textbox(
+                label="Negative prompt",
+                placeholder="what to avoid",
+                elem_id="f_negative_prompt",
+                interactive=True,
+                lines=1,
+                max_lines=3,
+                visible="negative_prompt" in spec.obeys,
+            )
+            self.given = gr.File(
+                label="Settings from a picture made here",
+                file_types=[".png", ".mp4"],
+                type="filepath",
+                height=112,
+                elem_id="f_file",
+                elem_classes="drop",
+                interactive=True,
+            )
+            self.given_note = show(elem_classes="hint")
+        if others:
+            with gr.Accordion("Other models", open=False):
+                show(_others(others))
+        with gr.Accordion("What will happen", open=False):
+            self.facts = show(elem_id="c_facts")
+
+    def _wire(self) -> None:
+        seen = [self.stat, self.line, self.pic, self.row, self.acts, self.stop, self.results, self.seed, self.facts]
+        run = self.start.click(
+            self.generate,
+            [self.results, *self.wish],
+            seen,
+            api_visibility="private",
+            show_progress="hidden",
+            concurrency_limit=None,
+            trigger_mode="once",
+        )
+        run.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
+        self.stop.click(self.halt, None, None, queue=False, api_visibility="private")
+        self.row.click(self.pick, self.results, seen, **QUIET)
+        self.model.change(
+            self.choose_model,
+            [self.model, self.shape],
+            [self.shape, self.steps, self.guidance, self.negative, self.references_fold],
+            **QUIET,
+        )
+        gr.on(
+            [self.prompt.change, self.model.change],
+            self.read_prompt,
+            [self.prompt, self.model],
+            self.about,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        plain = [
+            box.change for box in (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt)
+        ]
+        gr.on(
+            [*plain, self.seed.input],
+            self.look_ahead,
+            [self.results, *self.wish],
+            [self.line, self.facts, self.pic],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        self.seed.input(lambda: False, None, self.fresh, **QUIET)
+
+    def look_ahead(self, now: Results, *wish: Any) -> Update:
+        """Show the plan before it is paid for, or what stands against it."""
+        try:
+            plan = self.desk.plan(fields.image_fields(self.desk, *wish))
+        except FluxSvdError as error:
+            return {self.line: parts.problem(error), self.facts: ""}
+        found: Update = {self.line: parts.plan_line(plan, self.desk), self.facts: parts.plan_facts(plan)}
+        recipe = plan.recipes[0]
+        if not now.pictures:
+            found[self.pic] = _empty(recipe.width, recipe.height)
+        return found
+
+    def read_prompt(self, prompt: str, model: str) -> str:
+        """Return what can be said about the words: a film meant, or words the pocket model does not know."""
+        notes = []
+        kind, why = suggest_kind(prompt)
+        if kind == "video":
+            notes.append(
+                f'<p class="quiet">This reads like a film (<bdi>{esc(why)}</bdi>). '
+                '<button type="button" class="do link" data-do="film">Make a film instead</button></p>'
+            )
+        if self.desk.resolve(model).pocket:
+            unknown = unknown_words(prompt)
+            if unknown:
+                words = ", ".join(unknown[:12]) + (" …" if len(unknown) > 12 else "")
+                notes.append(f'<p class="quiet">The pocket model does not know and ignores: <bdi>{esc(words)}</bdi></p>')
+        return "".join(notes)
+
+    def choose_model(self, name: str, shape: str) -> list[Any]:
+        spec = self.desk.resolve(name)
+        return [
+            gr.Radio(choices=fields.shape_choices(spec), value=shape if shape in fields.shapes_of(spec) else "1:1"),
+            gr.Textbox(placeholder=str(spec.steps)),
+            gr.Textbox(placeholder=f"{spec.guidance:g}", visible="guidance" in spec.obeys),
+            gr.Textbox(visible="negative_prompt" in spec.obeys),
+            gr.Accordion(visible="references" in spec.obeys),
+        ]
+
+    def generate(self, request: gr.Request, before: Results, *wish: Any) -> Iterator[Update]:
+        """Draw; the last result stays until the first preview, and comes back when nothing new was finished."""
+        visitor = visitor_of(request)
+        try:
+            plan = self.desk.plan(fields.image_fields(self.desk, *wish))
+        except FluxSvdError as error:
+            yield {self.stat: parts.refused(error), self.line: parts.problem(error)}
+            return
+        yield {
+            self.stat: parts.status("Starting", part=0),
+            self.stop: gr.Button(visible=True),
+            self.acts: "",
+            self.line: parts.plan_line(plan, self.desk),
+            self.facts: parts.plan_facts(plan),
+        }
+        made, last, ending = Results(wanted=len(plan.recipes)), Progress("load"), ""
+        try:
+            for item in self.desk.run(plan, visitor):
+                if isinstance(item, Progress):
+                    last = item
+                    yield {self.stat: parts.progress_status(item, "picture"), **self._live(item, made, plan.request.prompt)}
+                elif isinstance(item, ImageArtifact):
+                    made = replace(
+                        made, pictures=(*made.pictures, self._shown(item, visitor)), seconds=made.seconds + item.run.seconds
+                    )
+                    yield {self.pic: _large(made.pictures[-1]), self.row: _row(made)}
+            ending = _done(made)
+        except Cancelled:
+            ending = parts.status("Stopped", f"at step {last.step} of {last.steps}" if last.steps else "")
+        except FluxSvdError as error:
+            ending = parts.refused(error, "Failed")
+        after = made if made.pictures else before
+        yield {
+            **self._drawn(after, plan.recipes[0].width, plan.recipes[0].height),
+            self.stat: ending,
+            self.results: after,
+            self.stop: gr.Button(visible=False),
+            self.seed: fields.seed_of(plan),
+        }
+
+    def halt(self, request: gr.Request) -> None:
+        self.desk.stop(visitor_of(request))
+
+    def pick(self, event: gr.EventData, now: Results) -> Update:
+        index = int(event._data["i"])
+        if not 0 <= index < len(now.pictures):
+            return {self.results: now}
+        now = replace(now, chosen=index)
+        return {**self._drawn(now), self.results: now, self.stat: _done(now)}
+
+    def restore(self, path: str) -> tuple[Request | None, str]:
+        """Return the request in a dropped file and a line that says so, or why not."""
+        try:
+            request = load_request(Path(path))
+        except FluxSvdError as error:
+            return None, parts.problem(
+                error if not isinstance(error, UnreadableFile) else UnreadableFile("file", Path(path).name, error.allowed)
+            )
+        return request, '<div role="status" class="quiet">Its settings are back.</div>'
+
+    def filled(self, request: ImageRequest) -> Update:
+        """Return the form as this request fills it."""
+        known = request.model == "auto" or request.model in {spec.name for spec in self.desk.image_models()[0]}
+        name = request.model if known else "auto"
+        spec = self.desk.resolve(name)
+        return {
+            self.prompt: request.prompt,
+            self.model: name,
+            self.shape: gr.Radio(
+                choices=fields.shape_choices(spec), value=fields.shape_named(spec, request.width, request.height)
+            ),
+            self.count: request.count if request.count in (1, 2, 4) else 1,
+            self.seed: "" if request.seed is None else str(request.seed),
+            self.fresh: request.seed is None,
+            self.steps: "" if request.steps is None else str(request.steps),
+            self.guidance: "" if request.guidance is None else f"{request.guidance:g}",
+            self.negative: request.negative_prompt or "",
+        }
+
+    def _live(self, progress: Progress, made: Results, prompt: str) -> Update:
+        if progress.preview is None:
+            return {}
+        return {self.pic: f'<div class="stage">{parts.preview(progress.preview, f"Preview: {prompt}")}</div>'}
+
+    def _drawn(self, now: Results, width: int = 1, height: int = 1) -> Update:
+        if not now.pictures:
+            return {self.pic: _empty(width, height), self.row: "", self.acts: ""}
+        return {self.pic: _large(now.large), self.row: _row(now), self.acts: _actions(now.large)}
+
+    def _shown(self, made: ImageArtifact, visitor: Visitor) -> Shown:
+        recipe = made.recipe
+        pocket = parts.is_pocket(recipe.model)
+        facts = [f"{recipe.width} × {recipe.height}", f"seed {recipe.seed}"]
+        return Shown(
+            address=self.desk.address(made.path, visitor),
+            prompt=recipe.prompt,
+            width=recipe.width,
+            height=recipe.height,
+            seed=recipe.seed,
+            model=recipe.model,
+            score=parts.match_words(made.run.scores, made.run.scores.get("clip_cosine")),
+            facts=" · ".join([*facts, "made by a pocket model"] if pocket else facts),
+            settings=json.dumps(settings_of(made), ensure_ascii=False),
+        )
+
+
+def settings_of(made: ImageArtifact) -> dict[str, Any]:
+    """Return the request that makes this one picture again, as JSON values."""
+    recipe = made.recipe
+    values = made.request.model_dump(mode="json", exclude_none=True)
+    return {
+        **values,
+        "model": recipe.model,
+        "seed": recipe.seed,
+        "steps": recipe.steps,
+        "guidance": recipe.guidance,
+        "width": recipe.width,
+        "height": recipe.height,
+        "count": 1,
+    }
+
+
+def _empty(width: int, height: int) -> str:
+    return (
+        f'<div class="stage" style="--ratio:{width}/{height}"><div class="ghost">Your picture, {width} × {height},<br>'
+        "appears here after Generate</div></div>"
+    )
+
+
+def _large(shown: Shown) -> str:
+    return f'<div class="stage">{parts.picture(shown.address, shown.prompt, shown.width, shown.height)}</div>'
+
+
+def _row(now: Results) -> str:
+    """Return the candidates; a single picture needs no row."""
+    if now.wanted < 2:
+        return ""
+    cells = []
+    for index in range(now.wanted):
+        if index >= len(now.pictures):
+            cells.append('<div><div class="ghost"></div><div class="sc"></div></div>')
+            continue
+        one = now.pictures[index]
+        cells.append(
+            f'<button type="button" data-do="pick" data-i="{index}" aria-pressed="{str(index == now.chosen).lower()}" '
+            f'aria-label="Picture {index + 1} of {now.wanted}, {esc(one.score or "no score")}">'
+            f'{parts.picture(one.address, "", one.width, one.height)}<div class="sc">{esc(one.score)}</div></button>'
+        )
+    first = now.pictures[0]
+    return f'<div class="cands" style="--ratio:{first.width}/{first.height}">{"".join(cells)}</div>'
+
+
+def _actions(shown: Shown) -> str:
+    return (
+        '<button type="button" class="do" data-do="seed">Reuse seed</button>'
+        f'<button type="button" class="do" data-copy="{esc(shown.settings)}">Copy settings</button>'
+        f'<a class="do" href="{esc(shown.address)}?download" download>Download</a>'
+        '<button type="button" class="do" data-do="video">Send to Video</button>'
+    )
+
+
+def _done(now: Results) -> str:
+    if not now.pictures:
+        return parts.status("Done")
+    words = f"Done in {now.seconds:.1f} s" if now.chosen == 0 else f"Picture {now.chosen + 1} of {now.wanted}"
+    return parts.status(" · ".join([words, now.large.score] if now.large.score else [words]), now.large.facts)
+
+
+def _others(others: list[tuple[ModelSpec, str]]) -> str:
+    rows = "".join(
+        f"<li><span>{esc(format_gib(spec.bytes_at('bf16')))}</span><bdi>{esc(spec.title)}</bdi><i>{esc(why)}</i>"
+        f"<i>{esc(spec.licence.allows)}</i></li>"
+        for spec, why in others
+    )
+    return f'<ul class="facts">{rows}</ul>'

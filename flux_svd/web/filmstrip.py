@@ -1,0 +1,97 @@
+"""The strip of a film: keyframe, the way to the next one, keyframe; each way waiting, at work or done. Pure markup."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from flux_svd.encode import iterate_film
+from flux_svd.progress import Progress
+from flux_svd.recipe import VideoRecipe
+from flux_svd.web import parts
+from flux_svd.web.parts import esc
+
+SHOWN_FRAMES = 4  # in-betweens drawn for one transition
+_THUMB_HEIGHT = 152  # pixels: twice the strip's height, for dense screens
+
+
+@dataclass(frozen=True)
+class Way:
+    """One transition on the strip; `frames` are small pictures as data addresses."""
+
+    state: str = "wait"
+    step: int = 0
+    steps: int = 0
+    seconds_left: float | None = None
+    frames: tuple[str, ...] = ()
+
+    def after(self, progress: Progress) -> Way:
+        frames = (_data(progress.preview),) if progress.preview else self.frames
+        return replace(
+            self, state="run", step=progress.step, steps=progress.steps, seconds_left=progress.seconds_left, frames=frames
+        )
+
+
+@dataclass(frozen=True)
+class Key:
+    """One keyframe on the strip: its stage's name, and its picture where it is drawn."""
+
+    name: str
+    picture: str = ""
+
+
+def draw_strip(keys: Sequence[Key], ways: Sequence[Way], width: int, height: int) -> str:
+    cells = []
+    for index, key in enumerate(keys):
+        if index:
+            cells.append(_way(ways[index - 1], index))
+        shown = key.picture or '<div class="ghost"></div>'
+        name = f'<div class="cap">{index + 1} &ensp;<bdi>{esc(key.name)}</bdi></div>'
+        cells.append(f'<div class="k">{shown}<div class="st"></div>{name}</div>')
+    ratio = f'style="--ratio:{width}/{height}"'
+    return f'<div class="strip" tabindex="0" role="region" aria-label="Film strip" {ratio}>{"".join(cells)}</div>'
+
+
+def frames_between(path: Path, recipe: VideoRecipe) -> list[tuple[str, ...]]:
+    """Return, for each transition of a finished film, a few of its frames as small pictures."""
+    wanted: dict[int, int] = {}
+    for way, (start, end) in enumerate(zip(recipe.key_positions, recipe.key_positions[1:], strict=False)):
+        for n in range(1, SHOWN_FRAMES + 1):
+            wanted.setdefault(start + round((end - start) * n / (SHOWN_FRAMES + 1)), way)
+    found: list[list[str]] = [[] for _ in recipe.transitions]
+    for index, frame in enumerate(iterate_film(path)):
+        if index in wanted:
+            small = Image.fromarray(frame)
+            small.thumbnail((4 * _THUMB_HEIGHT, _THUMB_HEIGHT))
+            stored = io.BytesIO()
+            small.save(stored, "WEBP", quality=70)
+            found[wanted[index]].append(_data(stored.getvalue()))
+    return [tuple(frames) for frames in found]
+
+
+def _way(way: Way, number: int) -> str:
+    if way.state == "wait":
+        caption, rule = "<b>Waiting</b>", ""
+    elif way.state == "done":
+        caption, rule = "<b>Done</b>", ""
+    else:
+        left = f"<span>{parts.seconds_words(way.seconds_left)} left</span>" if way.seconds_left is not None else ""
+        caption = f"<b>Step {way.step} of {way.steps}</b>{left}" if way.steps else "<b>Starting</b>"
+        rule = f'<i style="width:{100 * way.step // max(way.steps, 1)}%"></i>'
+    ghost = '<div class="ghost"></div>'
+    shown = [f'<img src="{frame}" alt="">' for frame in way.frames] or [ghost] * SHOWN_FRAMES
+    if way.state == "run" and way.frames:
+        shown = [ghost, f'<img class="now" src="{way.frames[0]}" alt="Preview of transition {number} to {number + 1}">', ghost]
+    return (
+        f'<div class="s {way.state}" role="group" aria-label="Transition {number} to {number + 1}">'
+        f'<div class="fr">{"".join(shown)}</div><div class="st">{rule}</div><div class="cap">{caption}</div></div>'
+    )
+
+
+def _data(webp: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

@@ -1,0 +1,94 @@
+"""The page as a whole: bar, tabs, and the ways from one tab to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from flux_svd.plan import Plan
+from flux_svd.recipe import VideoRecipe
+from flux_svd.request import ImageRequest, VideoRequest
+from flux_svd.web.api import add_endpoints
+from flux_svd.web.create import CreatePage, Results
+from flux_svd.web.desk import Desk
+from flux_svd.web.parts import QUIET, Update, esc, show
+from flux_svd.web.video import Board, VideoPage
+
+_CREATE, _VIDEO = "create_tab", "video_tab"
+
+
+def build_page(desk: Desk) -> gr.Blocks:
+    """Return the page; it works through `desk` alone."""
+    with gr.Blocks(title="flux_svd", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
+        bar = show(bar_words(desk), elem_id="bar")
+        with gr.Tabs(selected=_CREATE, elem_id="room", overflow_behavior="wrap") as tabs:
+            with gr.Tab("Create", id=_CREATE):
+                create = CreatePage(desk)
+            with gr.Tab("Video", id=_VIDEO):
+                video = VideoPage(desk)
+        add_endpoints(desk)
+        _connect(tabs, create, video)
+        quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+        page.load(create.look_ahead, [create.results, *create.wish], [create.line, create.facts, create.pic], **quick)
+        page.load(create.read_prompt, [create.prompt, create.model], create.about, **quick)
+        page.load(video.look_ahead, video.wish, video.plan_outs, **quick)
+        page.load(lambda: bar_words(desk), None, bar, **quick)
+        gr.on([create.stat.change, video.stat.change], lambda: bar_words(desk), None, bar, trigger_mode="always_last", **quick)
+    return page
+
+
+def bar_words(desk: Desk, plan: Plan | None = None) -> str:
+    """Return the bar: the name, and what this machine works with (device, model, precision, placement, warm or cold)."""
+    budget = desk.budget()
+    spec = desk.resolve("auto")
+    plan = plan or desk.session.plan(ImageRequest(prompt="a picture"))
+    first = plan.recipes[0].keyframes[0] if isinstance(plan.recipes[0], VideoRecipe) else plan.recipes[0]
+    placed = plan.placements[0]
+    warm = desk.is_warm()
+    device = budget.device_name if placed.device != "cpu" else "CPU"
+    offload = ", offload" if placed.offload != "none" else ""
+    return (
+        '<div class="in"><h1>flux_svd</h1><div class="mach">'
+        f'<span class="what" title="{esc(budget.device_name)}"><i class="dot {"warm" if warm else ""}"></i><b>{esc(device)}</b>'
+        f'<span>{esc(spec.title)}</span><span class="long">{first.precision}{offload}</span>'
+        f'<span class="long">{"warm" if warm else "not loaded yet"}</span></span>'
+        f'<span class="queue" role="status" aria-label="Queue">{desk.queue_words()}</span></div></div>'
+    )
+
+
+def _connect(tabs: gr.Tabs, create: CreatePage, video: VideoPage) -> None:
+    """Wire "Send to Video", "Make a film instead", "Reuse seed" and the dropped file with settings."""
+    film_outs = [tabs, video.film, video.count, video.seed, video.fps, video.frames, *video.card_outs]
+
+    def act(event: gr.EventData, now: Results, board: Board) -> Update:
+        what = event._data["do"]
+        if what == "seed" and now.pictures:
+            return {create.seed: str(now.large.seed), create.fresh: False}
+        if what == "video" and now.pictures:
+            return {**video.fill(now.large.prompt, str(now.large.seed), board), tabs: gr.Tabs(selected=_VIDEO)}
+        return {create.fresh: gr.skip()}
+
+    def make_film(prompt: str, board: Board) -> Update:
+        return {**video.fill(prompt, "", board), tabs: gr.Tabs(selected=_VIDEO)}
+
+    def restore(path: str | None, board: Board) -> Update:
+        if path is None:
+            return {create.given_note: ""}
+        request, words = create.restore(path)
+        found: Update = {create.given_note: words, create.given: None}
+        if isinstance(request, ImageRequest):
+            found |= create.filled(request)
+        elif isinstance(request, VideoRequest):
+            found |= {**video.fill_from(request, board), tabs: gr.Tabs(selected=_VIDEO)}
+        return found
+
+    create.acts.click(act, [create.results, video.board], [create.seed, create.fresh, *film_outs], **QUIET).then(
+        video.look_ahead, video.wish, video.plan_outs, **QUIET
+    )
+    create.about.click(make_film, [create.prompt, video.board], film_outs, **QUIET).then(
+        video.look_ahead, video.wish, video.plan_outs, **QUIET
+    )
+    create.given.upload(
+        restore, [create.given, video.board], [create.given_note, create.given, *create.form, *film_outs], **QUIET
+    ).then(video.look_ahead, video.wish, video.plan_outs, **QUIET)

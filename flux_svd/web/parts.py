@@ -1,0 +1,153 @@
+"""Pieces of markup both pages share, and how figures read. Every word of a user or a file is escaped here, once."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from flux_svd.catalog import MODELS
+from flux_svd.errors import FluxSvdError, InvalidRequest
+from flux_svd.memory import GIB, format_gib
+from flux_svd.plan import Plan
+from flux_svd.progress import Progress
+from flux_svd.web.desk import Desk
+
+PICK = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-do]');
+  if (button) trigger('click', { do: button.dataset.do, i: +(button.dataset.i || 0) });
+});
+"""
+Update = dict[Any, Any]
+"""What a handler changes: component to new value; components that are not named stay as they are."""
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+_FIELD_NAMES = {"negative_prompt": "Negative prompt", "video_model": "Video model", "fps": "Frames a second"}
+_BANDS = ((0.40, "excellent"), (0.30, "good"), (0.20, "acceptable"))  # of clip-vit-b-32 alone
+_DOING = {
+    "wait": "Waiting",
+    "load": "Loading the model",
+    "draw": "Drawing",
+    "animate": "Animating",
+    "decode": "Decoding",
+    "encode": "Writing the film",
+    "score": "Scoring",
+    "save": "Saving",
+}
+
+
+def show(value: str = "", *, clickable: bool = False, **kwargs: Any) -> gr.HTML:
+    """Return our own markup, free of Gradio's prose rules; with `clickable` its [data-do] buttons fire a click event."""
+    return gr.HTML(value, apply_default_css=False, js_on_load=PICK if clickable else None, **kwargs)
+
+
+def esc(text: object) -> str:
+    return html.escape(str(text), quote=True)
+
+
+def status(words: str, quiet: str = "", part: float | None = None) -> str:
+    """Return the status line; `part` (0 to 1) shows the meter."""
+    meter = ""
+    if part is not None:
+        percent = round(100 * min(max(part, 0.0), 1.0))
+        meter = (
+            f'<div class="meter" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
+            f'aria-label="Progress"><i style="width:{percent}%"></i></div>'
+        )
+    return f'<div role="status"><div class="line"><b>{esc(words)}</b><span class="quiet">{esc(quiet)}</span></div>{meter}</div>'
+
+
+def progress_status(progress: Progress, what: str) -> str:
+    """Return the status line of running work; `what` names one item: "picture", "keyframe", "transition"."""
+    if progress.phase == "wait":
+        return status("Waiting", f"{progress.item} ahead of you")
+    words = f"Step {progress.step} of {progress.steps}" if progress.steps else _DOING[progress.phase]
+    name = "transition" if progress.phase == "animate" else what
+    quiet = [f"{name} {progress.item} of {progress.items}"] if progress.items > 1 else []
+    if progress.seconds_left is not None:
+        quiet.append(f"{seconds_words(progress.seconds_left)} left")
+    return status(words, " · ".join(quiet), part_of(progress))
+
+
+def part_of(progress: Progress) -> float:
+    """Return the share of the current phase that is done."""
+    items = max(progress.items, 1)
+    within = progress.step / progress.steps if progress.steps else 0.0
+    return (max(progress.item - 1, 0) + within) / items
+
+
+def problem(error: FluxSvdError, ids: Mapping[str, str] | None = None) -> str:
+    """Return the message of a refused wish; the page marks the field it names (`ids`: field to id where they differ)."""
+    if isinstance(error, InvalidRequest):
+        where = (ids or {}).get(error.field, error.field).replace(".", "-")
+        return (
+            f'<div role="alert" class="small bad" data-bad="{esc(where)}">{esc(_field_name(error.field))}: '
+            f"<bdi>{esc(error.value)}</bdi> "
+            f"is not accepted. Allowed: {esc(error.allowed)}.</div>"
+        )
+    return f'<div role="alert" class="small bad">{esc(error)}</div>'
+
+
+def refused(error: FluxSvdError, words: str = "Not started") -> str:
+    return f'<div role="status"><div class="line"><b>{esc(words)}</b><span class="small bad">{esc(error)}</span></div></div>'
+
+
+def failed() -> list[Any]:
+    """Return status and Stop button after a mistake of ours: it is in the log, and nothing of it is shown."""
+    return [status("Failed", "by a mistake in the program; its log says which"), gr.Button(visible=False)]
+
+
+def picture(address: str, alt: str, width: int, height: int, cls: str = "") -> str:
+    return f'<img class="{cls}" src="{esc(address)}" width="{width}" height="{height}" alt="{esc(alt)}">'
+
+
+def preview(data: bytes, alt: str, cls: str = "") -> str:
+    return f'<img class="{cls}" src="data:image/webp;base64,{base64.b64encode(data).decode()}" alt="{esc(alt)}">'
+
+
+def match_words(scores: Mapping[str, Any], value: object) -> str:
+    """Return "Match 0.31, good"; the bands belong to clip-vit-b-32 and are not said for another scorer."""
+    if not isinstance(value, int | float):
+        return ""
+    band = next((name for least, name in _BANDS if value >= least), "") if scores.get("scorer") == "clip-vit-b-32" else ""
+    return f"Match {value:.2f}" + (f", {band}" if band else "")
+
+
+def plan_facts(plan: Plan) -> str:
+    """Return the plan's decisions as a list: what, value, why."""
+    rows = "".join(
+        f"<li><span>{esc(note.what.capitalize())}</span><bdi>{esc(note.value)}</bdi><i>{esc(note.why)}</i></li>"
+        for note in plan.decisions
+    )
+    return f'<ul class="facts">{rows}</ul>'
+
+
+def plan_line(plan: Plan, desk: Desk) -> str:
+    """Return "About 4 s, 0.2 of 11.3 GiB"."""
+    time = f"About {seconds_words(plan.seconds)}" if plan.seconds is not None else "Time known after the first run"
+    memory = f"{plan.peak_bytes / GIB:.1f} of {format_gib(desk.budget().device_bytes)}"
+    return f'<div class="quiet">{time}, {memory}. <span class="keys">Ctrl+Enter starts, Esc stops.</span></div>'
+
+
+def seconds_words(seconds: float) -> str:
+    whole = max(1, round(seconds))
+    if whole < 90:
+        return f"{whole} s"
+    minutes, rest = divmod(round(whole, -1), 60)
+    return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+
+
+def _field_name(field: str) -> str:
+    if field.startswith("stages."):
+        _, index, name = field.split(".", 2)
+        return f"Stage {int(index) + 1}, {name}"
+    return _FIELD_NAMES.get(field, field.replace("_", " ").capitalize())
+
+
+def is_pocket(model: str) -> bool:
+    return model in MODELS and MODELS[model].pocket

@@ -1,0 +1,147 @@
+"""The web app as a server: our routes, the page and the guard in front of both.
+
+On one's own machine it is served by uvicorn; in Colab and in a Space Gradio starts it, as those places expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from flux_svd.errors import InvalidRequest
+from flux_svd.session import Session
+from flux_svd.web.desk import Desk, Runner
+from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, is_loopback, rules_for
+from flux_svd.web.look import STATIC, LightTable, page_head
+from flux_svd.web.page import build_page
+from flux_svd.web.shelf import Shelf
+
+MAX_WAITING = 64  # events of all pages; more are refused with Gradio's own words
+_ICON = STATIC / "icon.png"
+
+
+def run_app(
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    *,
+    home: Path | None = None,
+    output_dir: Path | None = None,
+    vram_bytes: int | None = None,
+    public: bool = False,
+    hosts: tuple[str, ...] = (),
+) -> None:
+    """Serve the app on this machine until it is interrupted.
+
+    Args:
+        public: allow an address that others can reach; `hosts` then names what they call it.
+
+    Raises:
+        InvalidRequest: `host` can be reached from outside and that was not asked for, or nobody said by which name.
+    """
+    check_bind(host, public=public, hosts=hosts)
+    session = Session(home=home, output_dir=output_dir, vram_bytes=vram_bytes)
+    config = uvicorn.Config(make_app(session, hosts=hosts), host=host, port=port, log_level="warning", server_header=False)
+    uvicorn.Server(config).run()
+
+
+def check_bind(host: str, *, public: bool, hosts: tuple[str, ...]) -> None:
+    """Refuse an address that others can reach unless it is meant and named."""
+    if not is_loopback(host) and not (public and hosts):
+        raise InvalidRequest(
+            "host",
+            host,
+            "127.0.0.1; another address only together with public and the host names it may be called by, since "
+            "the app has no password",
+        )
+
+
+def make_app(session: Session, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
+    """Return the whole app for one's own machine, guarded."""
+    shelf, page = _make_page(session, None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, routes=_routes(shelf, page.desk))
+    mounted = gr.mount_gradio_app(
+        app,
+        page.blocks,
+        path="/",
+        max_file_size=UPLOAD_BYTES,
+        allowed_paths=[],
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=[],
+        **_looks(),
+    )
+    return Guard(mounted, rules_for("local", hosts))
+
+
+def launch(
+    session: Session,
+    *,
+    profile: Profile,
+    port: int | None = None,
+    on_device: Callable[[Runner], Runner] | None = None,
+    block: bool = True,
+) -> Any:
+    """Start the app the way Colab and Spaces expect; no public link is made.
+
+    Args:
+        on_device: wraps the function that runs a plan; a Space lends its GPU that way.
+        block: wait until the app is closed.
+    """
+    shelf, page = _make_page(session, on_device)
+    rules = rules_for(profile)
+    return page.blocks.launch(
+        server_name="0.0.0.0" if profile == "space" else "127.0.0.1",
+        server_port=port,
+        share=False,
+        inline=profile == "colab",
+        quiet=True,
+        prevent_thread_lock=not block,
+        max_file_size=UPLOAD_BYTES,
+        allowed_paths=[],
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=[],
+        app_kwargs={"middleware": [Middleware(Guard, rules=rules)], "routes": _routes(shelf, page.desk), "openapi_url": None},
+        **_looks(),
+    )
+
+
+class _Page:
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.blocks = build_page(desk)
+        self.blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=8)
+
+
+def _make_page(session: Session, on_device: Callable[[Runner], Runner] | None) -> tuple[Shelf, _Page]:
+    shelf = Shelf(session.output_dir)
+    return shelf, _Page(Desk(session, shelf, on_device))
+
+
+def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
+    async def status(request: Request) -> JSONResponse:
+        return JSONResponse({"queue": desk.queue_words()}, headers={"Cache-Control": "no-store"})
+
+    return [Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status)]
+
+
+def _looks() -> dict[str, Any]:
+    return {"theme": LightTable(), "head": page_head(), "favicon_path": str(_ICON)}

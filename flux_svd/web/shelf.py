@@ -1,0 +1,76 @@
+"""Results a browser may fetch: under ids that cannot be guessed, for the visitor they belong to, from the output folder only."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+
+from flux_svd.web.guard import VISITOR_COOKIE
+
+_KINDS = {".png": "image/png", ".mp4": "video/mp4"}
+_ID = re.compile(r"[A-Za-z0-9_-]{32}\Z")
+_KEPT = 20_000  # ids, about 10 MB; the oldest go first
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: Path
+    owner: str
+
+
+class Shelf:
+    """The ids given out since the server started. `root` is the only folder anything is served from."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._ids: dict[_Entry, str] = {}
+        self._lock = threading.Lock()
+
+    def put(self, path: Path, owner: str) -> str:
+        """Return the address of `path` for `owner` (a visitor's cookie; "" for a caller without one, who has only the id).
+
+        Raises:
+            ValueError: the file lies outside the output folder or is of no kind that is served.
+        """
+        entry = _Entry(path.resolve(), owner)
+        if not entry.path.is_relative_to(self.root) or entry.path.suffix not in _KINDS:
+            raise ValueError(f"{path.name} is not a result in the output folder")
+        with self._lock:
+            found = self._ids.get(entry)
+            if found is None:
+                found = self._ids[entry] = secrets.token_urlsafe(24)
+                self._entries[found] = entry
+                while len(self._entries) > _KEPT:
+                    self._ids.pop(self._entries.popitem(last=False)[1])
+        return f"files/{found}/{entry.path.name}"
+
+    async def answer(self, request: Request) -> Response:
+        """Return the file, or 404 for whatever is not this visitor's own result."""
+        file_id = request.path_params["file_id"]
+        entry = self._entries.get(file_id) if _ID.match(file_id) else None
+        if entry is None or request.path_params["name"] != entry.path.name:
+            return _absent()
+        if entry.owner and not secrets.compare_digest(entry.owner, request.cookies.get(VISITOR_COOKIE, "")):
+            return _absent()
+        if not entry.path.is_file() or entry.path.resolve() != entry.path:
+            return _absent()
+        way = "attachment" if "download" in request.query_params else "inline"
+        return FileResponse(
+            entry.path,
+            media_type=_KINDS[entry.path.suffix],
+            filename=entry.path.name,
+            content_disposition_type=way,
+            headers={"Cache-Control": "private, max-age=86400"},
+        )
+
+
+def _absent() -> Response:
+    return PlainTextResponse("not found", 404)

@@ -1,0 +1,95 @@
+// Keyboard, arrow keys in choice rows, the clipboard, and the words of the bar. No request leaves this server.
+(() => {
+  const shown = (id) => [...document.querySelectorAll(id)].find((e) => e.offsetParent !== null && !e.disabled);
+  const press = (...ids) => ids.map(shown).find(Boolean);
+
+  document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+      const start = press("#gen", "#anim");
+      if (start) { event.preventDefault(); start.click(); }
+    } else if (event.key === "Escape") {
+      const stop = press("#stop", "#v_stop");
+      if (stop) stop.click();
+    }
+    // Gradio gives each radio of a row its own name, so the browser does not move between them.
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (step && event.target.matches(".seg input")) {
+      const all = [...event.target.closest(".seg").querySelectorAll("input")];
+      const next = all[(all.indexOf(event.target) + step + all.length) % all.length];
+      event.preventDefault(); next.focus(); next.click();
+    }
+  });
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const words = button.textContent;
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch {
+      const area = Object.assign(document.createElement("textarea"), { value: button.dataset.copy });
+      document.body.append(area); area.select(); document.execCommand("copy"); area.remove();
+    }
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = words; }, 1500);
+  });
+
+  // The film: its controls stand under the picture.
+  const filmOf = (control) => control.closest("#v_mon").querySelector("video");
+  const follow = (video) => {
+    const row = video.closest("#v_mon").querySelector(".ctl"), play = row.querySelector("[data-play]");
+    const frame = Math.min(+video.dataset.frames, Math.floor(video.currentTime * video.dataset.fps + 0.01) + 1);
+    row.querySelector("input").value = frame;
+    row.querySelector("b").textContent = frame;
+    play.classList.toggle("i-play", video.paused);
+    play.classList.toggle("i-pause", !video.paused);
+    play.setAttribute("aria-label", video.paused ? "Play" : "Pause");
+  };
+  const turn = (video) => (video.paused ? video.play() : video.pause());
+  document.addEventListener("click", (event) => {
+    const at = (what) => event.target.closest(what);
+    if (at("[data-play]")) turn(filmOf(at("[data-play]")));
+    else if (at("#v_mon video")) turn(at("#v_mon video"));
+    else if (at("[data-full]")) filmOf(at("[data-full]")).requestFullscreen();
+  });
+  document.addEventListener("input", (event) => {
+    if (!event.target.matches(".ctl input")) return;
+    const video = filmOf(event.target);
+    video.pause();
+    video.currentTime = (event.target.value - 0.5) / video.dataset.fps;
+  });
+  for (const kind of ["timeupdate", "play", "pause", "seeked"]) {
+    document.addEventListener(kind, (event) => { if (event.target.matches("#v_mon video")) follow(event.target); }, true);
+  }
+
+  // A refused value is marked at its field, also for those who do not see the ring.
+  const mark = () => {
+    const bad = new Set([...document.querySelectorAll("[data-bad]")].filter((e) => e.offsetParent).map((e) => e.dataset.bad));
+    document.querySelectorAll("[id^=f_]").forEach((box) => box.querySelectorAll("input,textarea").forEach((field) => {
+      const is = bad.has(box.id.slice(2));
+      if (is !== (field.getAttribute("aria-invalid") === "true")) {
+        if (is) field.setAttribute("aria-invalid", "true"); else field.removeAttribute("aria-invalid");
+      }
+    }));
+  };
+  // Buttons and fields that are called the same in every card get a name that says which.
+  const name = () => document.querySelectorAll(".card").forEach((card, index) => {
+    for (const [which, words] of [[".redo", "Redo stage"], ["input", "Seed of stage"]]) {
+      const found = card.querySelector(which), full = `${words} ${index + 1}`;
+      if (found && found.getAttribute("aria-label") !== full) found.setAttribute("aria-label", full);
+    }
+  });
+  const ask = async () => {
+    if (document.hidden) return;
+    try {
+      const words = (await (await fetch("status", { cache: "no-store" })).json()).queue;
+      const place = document.querySelector("#bar .queue");
+      if (place && place.textContent !== words) place.textContent = words;
+    } catch { /* the server is being restarted: keep the last words */ }
+  };
+  addEventListener("DOMContentLoaded", () => {
+    new MutationObserver(() => { mark(); name(); }).observe(document.body, { childList: true, subtree: true });
+    document.addEventListener("visibilitychange", ask);
+    setInterval(ask, 3000);
+  });
+})();
