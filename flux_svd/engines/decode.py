@@ -76,7 +76,7 @@ def decode_overlapping(vae: Any, latents: NDArray[np.float32], chunk: int, overl
         pictures = decode_pictures(vae, torch.from_numpy(latents[begin:end])).cpu()  # (end − begin, 3, H, W)
         if not torch.isfinite(pictures).all():
             raise BadOutput(f"Frames {begin} to {end - 1} of the film are not finite numbers. Nothing was saved.")
-        share = _window_weight(end - begin, overlap, fades_in=index > 0, fades_out=index + 1 < len(windows))
+        share = _window_weight(windows, index)
         kept = len(total)
         total = torch.cat([total, torch.zeros(end - begin - kept, *pictures.shape[1:])]) if kept else torch.zeros_like(pictures)
         weight = torch.cat([weight, torch.zeros(end - begin - kept)])
@@ -125,14 +125,15 @@ def psnr(picture: Frames, other: Frames) -> float:
     return min(IDENTICAL_DB, 10 * math.log10(255**2 / error)) if error else IDENTICAL_DB
 
 
-def _window_weight(length: int, overlap: int, *, fades_in: bool, fades_out: bool) -> Tensor:
-    """Return (length,) weights in (0, 1]: linear ramps over the shared frames at the sides that have a neighbour."""
-    ramp = torch.arange(1, length + 1) / (overlap + 1)
-    weight = torch.ones(length)
-    if fades_in:
-        weight = torch.minimum(weight, ramp)
-    if fades_out:
-        weight = torch.minimum(weight, ramp.flip(0))
+def _window_weight(windows: list[tuple[int, int]], index: int) -> Tensor:
+    """Return the weights of a window's frames, in (0, 1]: linear ramps over what it shares with its neighbours."""
+    begin, end = windows[index]
+    place = torch.arange(1, end - begin + 1, dtype=torch.float32)  # counted from the window's first frame
+    weight = torch.ones(end - begin)
+    if index > 0:
+        weight = torch.minimum(weight, place / (windows[index - 1][1] - begin + 1))
+    if index + 1 < len(windows):
+        weight = torch.minimum(weight, place.flip(0) / (end - windows[index + 1][0] + 1))
     return weight
 
 

@@ -73,9 +73,9 @@ class FluxEngine:
     def prompt_overflow(self, prompt: str) -> str:
         """Return the tail of `prompt` that the encoder carrying the meaning does not read; "" if it reads all."""
         text, tokenizer = self._as_encoded(prompt)
-        offsets = tokenizer(
-            text, truncation=True, max_length=self.spec.prompt_tokens, return_offsets_mapping=True
-        )["offset_mapping"]
+        offsets = tokenizer(text, truncation=True, max_length=self.spec.prompt_tokens, return_offsets_mapping=True)[
+            "offset_mapping"
+        ]
         read = max(end for _, end in offsets)
         begin = text.find(prompt.strip())
         end = begin + len(prompt.strip()) if begin >= 0 else len(text)  # what follows is the chat template's

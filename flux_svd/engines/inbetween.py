@@ -165,11 +165,12 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         if stored == torch.float32 or not self.vae.config.force_upcast:
             yield
             return
-        self.vae.to(torch.float32)
+        # `Module.to` itself: the override of diffusers warns about every change of precision.
+        torch.nn.Module.to(self.vae, torch.float32)
         try:
             yield
         finally:
-            self.vae.to(stored)
+            torch.nn.Module.to(self.vae, stored)
 
 
 def half_step(x: Tensor, residual_of: Tensor, estimate: Tensor, sigma: float, sigma_next: float) -> Tensor:

@@ -134,7 +134,9 @@ def _build_flux1(spec: ModelSpec, folder: Path) -> None:
         )
     )  # fmt: skip
     text_encoder_2 = T5EncoderModel(
-        T5Config(vocab_size=len(tokenizer_2), d_model=16, d_ff=16, d_kv=8, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu")
+        T5Config(
+            vocab_size=len(tokenizer_2), d_model=16, d_ff=16, d_kv=8, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu"
+        )
     )
     transformer = FluxTransformer2DModel(
         in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
@@ -172,7 +174,18 @@ def _build_klein(spec: ModelSpec, folder: Path) -> None:
 
 
 def _build_flux2(spec: ModelSpec, folder: Path) -> None:
-    specials = ["<s>", "</s>", "<pad>", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"]
+    specials = [
+        "<s>",
+        "</s>",
+        "<pad>",
+        "[IMG]",
+        "[IMG_BREAK]",
+        "[IMG_END]",
+        "[INST]",
+        "[/INST]",
+        "[SYSTEM_PROMPT]",
+        "[/SYSTEM_PROMPT]",
+    ]
     vocabulary = {symbol: index for index, symbol in enumerate([*_BYTES, *specials])}
     tokenizer = Qwen2Tokenizer(
         vocabulary, [], bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="</s>",

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.tiny.builders import image_recipe, picture, placement
 
 from flux_svd.catalog import IMAGE_FAMILIES, MODELS
 from flux_svd.engines.flux import PIPELINES, FluxEngine
 from flux_svd.errors import BadOutput, Cancelled, InvalidRequest, OutOfMemory
 from flux_svd.progress import ignore_steps
+from tests.tiny.builders import image_recipe, picture, placement
 
 FolderOf = Callable[[str], Path]
 ROWS = [name for name, row in MODELS.items() if row.family in IMAGE_FAMILIES and not row.pocket]
@@ -94,13 +94,16 @@ def test_references_reach_the_model_in_their_order(name: str, folder_of: FolderO
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("flux1-dev", "embedded"), ("flux2-dev", "embedded"), ("flux1-schnell", "classifier-free"), ("flux2-klein-base-4b", "classifier-free")],
-)  # fmt: skip
+    [
+        ("flux1-dev", "embedded"),
+        ("flux2-dev", "embedded"),
+        ("flux1-schnell", "classifier-free"),
+        ("flux2-klein-base-4b", "classifier-free"),
+    ],
+)
 def test_guidance_changes_the_picture(name: str, kind: str, folder_of: FolderOf) -> None:
     engine = load(name, folder_of)
-    assert not np.array_equal(
-        draw(engine, guidance=2.0, guidance_kind=kind), draw(engine, guidance=5.0, guidance_kind=kind)
-    )
+    assert not np.array_equal(draw(engine, guidance=2.0, guidance_kind=kind), draw(engine, guidance=5.0, guidance_kind=kind))
 
 
 def test_a_recipe_without_guidance_ignores_the_value(folder_of: FolderOf) -> None:
@@ -248,7 +251,9 @@ def test_an_error_that_is_no_lack_of_memory_passes_as_it_is(folder_of: FolderOf)
     hook.remove()
 
 
-@pytest.mark.parametrize("text", ["MPS backend out of memory (MPS allocated: 9 GB)", "DefaultCPUAllocator: can't allocate memory"])
+@pytest.mark.parametrize(
+    "text", ["MPS backend out of memory (MPS allocated: 9 GB)", "DefaultCPUAllocator: can't allocate memory"]
+)
 def test_backends_without_an_exception_class_are_understood(text: str, folder_of: FolderOf) -> None:
     engine = load("flux1-dev", folder_of)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.tiny.builders import placement
 
 from flux_svd.catalog import MODELS
 from flux_svd.engines.clip import ClipScorer
 from flux_svd.engines.flux import FluxEngine
 from flux_svd.engines.svd import SvdEngine
 from flux_svd.errors import ModelUnavailable
+from tests.tiny.builders import placement
 
 
 @pytest.fixture

@@ -1,0 +1,138 @@
+"""From latents to frames: chunks that overlap, corrections that fade, and joins without a doubled frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as some
+
+from flux_svd.engines.decode import (
+    IDENTICAL_DB,
+    decode_overlapping,
+    decode_windows,
+    fade_to_keyframes,
+    frames_of,
+    psnr,
+    stitch,
+)
+from flux_svd.engines.inbetween import InbetweenPipeline
+from flux_svd.engines.placement import load_pipeline
+from tests.tiny.builders import picture, placement
+
+
+@pytest.fixture(scope="module")
+def vae(folder_of: Callable[[str], Path]) -> Any:
+    return load_pipeline(InbetweenPipeline, folder_of("svd-xt"), placement("svd-xt"), "fp32").vae
+
+
+@pytest.fixture(scope="module")
+def latents() -> np.ndarray:
+    """Return (20, 4, 4, 4) latents whose neighbours are alike, as in a film."""
+    drawn = torch.randn((20, 4, 4, 4), generator=torch.Generator().manual_seed(2)).numpy()
+    return np.cumsum(drawn, axis=0, dtype=np.float32) * 0.1
+
+
+def decode(vae: Any, latents: np.ndarray, chunk: int, overlap: int) -> np.ndarray:
+    return np.concatenate(list(decode_overlapping(vae, latents, chunk, overlap)))
+
+
+def test_stitching_keeps_the_shared_frame_once() -> None:
+    parts = [np.arange(begin, begin + 23, dtype=np.float32).reshape(23, 1, 1, 1) for begin in (0, 22, 44)]
+    joined = stitch(parts)
+    assert joined.ravel().tolist() == list(range(67))
+    assert stitch(parts[:1]).ravel().tolist() == list(range(23))
+
+
+@given(some.integers(1, 400), some.integers(1, 25), some.data())
+def test_windows_cover_every_frame_and_share_enough(frames: int, chunk: int, data: some.DataObject) -> None:
+    overlap = data.draw(some.integers(0, chunk - 1))
+    windows = decode_windows(frames, chunk, overlap)
+    assert windows[0][0] == 0
+    assert windows[-1][1] == frames
+    assert all(0 < end - begin <= chunk for begin, end in windows)
+    for (_, end), (begin, _) in pairwise(windows):
+        assert end - begin >= overlap
+    assert [begin for begin, _ in windows] == sorted({begin for begin, _ in windows})
+
+
+def test_an_overlap_as_long_as_the_chunk_is_refused() -> None:
+    with pytest.raises(ValueError, match="overlap 8"):
+        decode_windows(20, 8, 8)
+
+
+@pytest.mark.parametrize(("chunk", "overlap"), [(8, 2), (8, 0), (5, 3), (7, 1)])
+def test_every_frame_comes_once_and_in_order(chunk: int, overlap: int, vae: Any, latents: np.ndarray) -> None:
+    """A frame's brightness follows its latents, so a lost, doubled or exchanged frame shows."""
+    whole, pieces = decode(vae, latents, 20, 0), decode(vae, latents, chunk, overlap)
+    assert pieces.shape == whole.shape == (20, 32, 32, 3)
+    for frame in range(20):
+        errors = np.abs(whole.astype(int) - pieces[frame]).mean(axis=(1, 2, 3))
+        assert abs(int(errors.argmin()) - frame) <= 1
+
+
+def test_overlap_brings_chunks_nearer_to_the_whole(vae: Any, latents: np.ndarray) -> None:
+    film = latents[:16]
+    assert decode_windows(16, 8, 0) == [(0, 8), (8, 16)]
+    whole = decode(vae, film, 16, 0).astype(float)
+    apart, shared = (np.abs(decode(vae, film, 8, overlap) - whole).mean(axis=(1, 2, 3)) for overlap in (0, 3))
+    assert shared.mean() < 0.8 * apart.mean()  # 4.2 against 6.2 of 255 was seen
+    assert shared.max() < 0.6 * apart.max()  # the worst frame: 6.0 against 15.1
+
+
+def test_a_film_no_longer_than_a_chunk_is_decoded_whole(vae: Any, latents: np.ndarray) -> None:
+    assert np.array_equal(decode(vae, latents, 20, 4), decode(vae, latents, 25, 8))
+
+
+def test_working_memory_does_not_grow_with_the_film(vae: Any, latents: np.ndarray) -> None:
+    """No piece holds more frames than a chunk, and pieces come before the whole is decoded."""
+    decoded: list[int] = []
+    hook = vae.decoder.register_forward_pre_hook(lambda module, given: decoded.append(len(given[0])))
+    pieces = decode_overlapping(vae, np.tile(latents, (3, 1, 1, 1)), 8, 2)
+    first = next(pieces)
+    assert sum(decoded) == 8
+    assert max(len(first), *(len(piece) for piece in pieces)) <= 8
+    hook.remove()
+
+
+def film_and_keys(*seeds: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    film = np.random.default_rng(0).integers(0, 256, (45, 32, 32, 3), dtype=np.uint8)
+    return film, [frames_of(picture(seed)) for seed in seeds]
+
+
+def test_the_fade_makes_keyframes_exact_and_leaves_the_rest() -> None:
+    film, keys = film_and_keys(1, 2, 3)
+    faded = film.copy()
+    fade_to_keyframes(faded, keys, [0, 22, 44], 3)
+    for at, key in zip([0, 22, 44], keys, strict=True):
+        assert np.array_equal(faded[at], key)
+    near = {frame for at in (0, 22, 44) for frame in range(at - 3, at + 4)}
+    for frame in range(45):
+        assert np.array_equal(faded[frame], film[frame]) == (frame not in near)
+
+
+def test_the_fade_falls_off_linearly() -> None:
+    film = np.full((9, 2, 2, 3), 100, np.uint8)
+    fade_to_keyframes(film, [np.full((2, 2, 3), 140, np.uint8)], [4], 3)
+    assert film[:, 0, 0, 0].tolist() == [100, 110, 120, 130, 140, 130, 120, 110, 100]
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3, 5])
+def test_keyframes_close_together_stay_exact(gap: int) -> None:
+    film, keys = film_and_keys(1, 2, 3)
+    fade_to_keyframes(film, keys, [10, 10 + gap, 10 + 2 * gap], 3)
+    for number, key in enumerate(keys):
+        assert np.array_equal(film[10 + number * gap], key)
+
+
+def test_psnr_of_known_errors() -> None:
+    grey = np.full((4, 4, 3), 100, np.uint8)
+    assert psnr(grey, grey) == IDENTICAL_DB
+    assert psnr(grey, grey + 10) == pytest.approx(28.13, abs=0.01)  # 20 · log10(255 / 10)
+    assert psnr(grey + 200, grey) == pytest.approx(psnr(grey, grey + 200))

@@ -1,0 +1,167 @@
+"""SvdEngine on tiny parts: shapes, strides, errors, and life after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from flux_svd.catalog import MODELS
+from flux_svd.engines import preview
+from flux_svd.engines.decode import frames_of, stitch
+from flux_svd.engines.svd import SvdEngine
+from flux_svd.errors import BadOutput, Cancelled, OutOfMemory
+from flux_svd.progress import OnStep, ignore_steps
+from tests.tiny.builders import SIDE, picture, placement, transition_recipe, video_recipe
+
+KEYS = [picture(seed) for seed in (1, 2, 3)]
+
+
+@pytest.fixture
+def load(folder_of: Callable[[str], Path]) -> Callable[..., SvdEngine]:
+    def load(offload: str = "none") -> SvdEngine:
+        return SvdEngine(MODELS["svd-xt"], folder_of("svd-xt"), placement("svd-xt", offload), "fp32")
+
+    return load
+
+
+def sample(engine: SvdEngine, on_step: OnStep = ignore_steps, **changes: Any) -> np.ndarray:
+    return engine.sample(transition_recipe(**{"steps": 2, **changes}), KEYS[0], KEYS[1], on_step)
+
+
+@pytest.mark.parametrize("name", ["svd-xt", "svd"])
+def test_every_video_row_loads_and_animates(name: str, folder_of: Callable[[str], Path]) -> None:
+    engine = SvdEngine(MODELS[name], folder_of(name), placement(name), "fp32")
+    latents = sample(engine, model=name)
+    assert latents.shape == (5, 4, SIDE // 8, SIDE // 8)
+    assert latents.dtype == np.float32
+    assert latents.std() > 0.1
+
+
+def test_every_stride_th_frame_is_kept_with_both_ends(load: Callable[..., SvdEngine]) -> None:
+    engine = load()
+    every, second = sample(engine, frames=9), sample(engine, frames=9, stride=2)
+    assert np.array_equal(every[::2], second)
+    assert len(second) == transition_recipe(frames=9, stride=2).kept_frames == 5
+
+
+def test_neighbouring_transitions_share_their_keyframe_exactly(load: Callable[..., SvdEngine]) -> None:
+    engine = load()
+    first = sample(engine)
+    second = engine.sample(transition_recipe(steps=2, seed=8), KEYS[1], KEYS[2], ignore_steps)
+    assert np.array_equal(first[-1], second[0])
+
+
+def test_a_film_has_exact_keyframes_and_says_how_they_were(load: Callable[..., SvdEngine]) -> None:
+    engine = load()
+    parts = [transition_recipe(steps=2), transition_recipe(steps=2, seed=8)]
+    latents = stitch([engine.sample(part, *KEYS[i : i + 2], ignore_steps) for i, part in enumerate(parts)])
+    recipe = video_recipe(*parts)
+    told: list[tuple[int, int]] = []
+    film = engine.decode(latents, KEYS, recipe.key_positions, recipe, lambda done, frames, _: told.append((done, frames)))
+    assert film.frames.shape == (9, SIDE, SIDE, 3)
+    assert film.frames.dtype == np.uint8
+    for at, key in zip((0, 4, 8), KEYS, strict=True):
+        assert np.array_equal(film.frames[at], frames_of(key))
+    assert len(film.raw_psnr) == len(film.round_trip_psnr) == 3
+    assert all(0 < value < 40 for value in film.raw_psnr + film.round_trip_psnr)  # random weights: far from exact
+    assert told[-1] == (9, 9)
+
+
+@pytest.mark.parametrize("method", ["plain", "vibid", "bidirectional"])
+def test_offload_changes_nothing_in_the_frames(method: str, load: Callable[..., SvdEngine]) -> None:
+    assert np.array_equal(sample(load(), method=method), sample(load("model"), method=method))
+
+
+def test_unpinned_ends_can_be_measured(load: Callable[..., SvdEngine]) -> None:
+    engine, recipe = load(), transition_recipe(steps=2)
+    pinned = engine.sample(recipe, KEYS[0], KEYS[1], ignore_steps)
+    free = engine.sample(recipe, KEYS[0], KEYS[1], ignore_steps, pin_ends=False)
+    assert np.abs(pinned[[0, -1]] - free[[0, -1]]).max() > 0.1
+
+
+def test_a_keyframe_of_another_size_is_a_bug(load: Callable[..., SvdEngine]) -> None:
+    with pytest.raises(ValueError, match=r"keyframe of \(64, 32\)"):
+        load().sample(transition_recipe(), picture(1, 64, 32), KEYS[1], ignore_steps)
+
+
+@pytest.mark.parametrize("offload", ["none", "model"])
+def test_a_cancelled_engine_makes_the_next_transition(offload: str, load: Callable[..., SvdEngine]) -> None:
+    engine = load(offload)
+    before = sample(engine)
+
+    def stop(call: int, calls: int, shown: bytes | None) -> None:
+        if call == 3:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        sample(engine, stop)
+    assert np.array_equal(before, sample(engine))
+
+
+@pytest.mark.parametrize("offload", ["none", "model"])
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_out_of_memory_is_ours_and_the_next_transition_works(part: str, offload: str, load: Callable[..., SvdEngine]) -> None:
+    engine = load(offload)
+    before = sample(engine)
+
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    model = engine._pipeline.unet if part == "unet" else engine._pipeline.vae.encoder
+    hook = model.register_forward_pre_hook(fail)
+    with pytest.raises(OutOfMemory):
+        sample(engine)
+    hook.remove()
+    assert np.array_equal(before, sample(engine))
+
+
+def test_out_of_memory_while_decoding_is_ours_and_the_next_film_works(load: Callable[..., SvdEngine]) -> None:
+    engine, recipe = load(), video_recipe(transition_recipe(steps=2))
+    latents = sample(engine)
+
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = engine._pipeline.vae.decoder.register_forward_pre_hook(fail)
+    with pytest.raises(OutOfMemory):
+        engine.decode(latents, KEYS[:2], (0, 4), recipe, ignore_steps)
+    hook.remove()
+    assert engine.decode(latents, KEYS[:2], (0, 4), recipe, ignore_steps).frames.std() > 1
+
+
+def test_latents_that_are_not_finite_are_an_error(load: Callable[..., SvdEngine]) -> None:
+    engine = load()
+    with torch.no_grad():
+        engine._pipeline.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(BadOutput, match="not finite"):
+        sample(engine)
+
+
+def test_frames_that_are_not_finite_or_one_colour_are_an_error(load: Callable[..., SvdEngine]) -> None:
+    engine, recipe = load(), video_recipe(transition_recipe(steps=2))
+    latents = sample(engine)
+    with torch.no_grad():
+        engine._pipeline.vae.decoder.time_conv_out.weight.zero_()
+        engine._pipeline.vae.decoder.time_conv_out.bias.zero_()
+    with pytest.raises(BadOutput, match="film is constant: every value is 128"):
+        engine.decode(latents, KEYS[:2], (0, 4), recipe, ignore_steps)
+    with torch.no_grad():
+        engine._pipeline.vae.decoder.time_conv_out.bias.fill_(float("nan"))
+    with pytest.raises(BadOutput, match="Frames 0 to 4 of the film are not finite"):
+        engine.decode(latents, KEYS[:2], (0, 4), recipe, ignore_steps)
+
+
+def test_previews_of_the_middle_frame_come_between_calls_and_only_if_resident(
+    load: Callable[..., SvdEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "INTERVAL", 0)
+    monkeypatch.setattr(preview, "WORK_SHARE", 1)
+    for offload, expected in (("none", [True] * 6 + [False]), ("model", [False] * 7)):
+        shown: list[bool] = []
+        sample(load(offload), lambda call, calls, seen, shown=shown: shown.append(seen is not None))
+        assert shown == expected
