@@ -46,10 +46,17 @@ def animated() -> bytes:
     return buffer.getvalue()
 
 
+def gif() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "GIF")
+    return buffer.getvalue()
+
+
 REFUSED = {
     "an SVG named PNG": (b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', "something else"),
     "HTML": (b"<!doctype html><script>1</script>", "something else"),
     "a pickle": (b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.", "something else"),
+    "a still GIF": (gif(), "something else"),
     "400 megapixels": (huge_png(20_000, 20_000), "at most 40 megapixels"),
     "81 megapixels": (huge_png(9000, 9000), "at most 40 megapixels"),
     "an animation": (animated(), "animated"),
@@ -240,11 +247,11 @@ def test_a_film_plays_as_h264_yuv420p_with_its_index_in_front(tmp_path: Path) ->
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-@pytest.mark.parametrize("change", ["fewer", "reversed", "channels"])
+@pytest.mark.parametrize("change", ["fewer", "more", "reversed", "channels"])
 def test_a_film_that_shows_something_else_is_refused(change: str, tmp_path: Path) -> None:
     frames = disc(40)
     (tmp_path / "x.mp4").write_bytes(encode_film(frames, fps=12, crf=18))
-    meant = {"fewer": frames[:-1], "reversed": frames[::-1], "channels": frames[..., ::-1]}[change]
+    meant = {"fewer": frames[:-1], "more": disc(41), "reversed": frames[::-1], "channels": frames[..., ::-1]}[change]
     with pytest.raises(EncodingFailed):
         verify_film(tmp_path / "x.mp4", meant)
 
