@@ -132,6 +132,8 @@ def add_endpoints(desk: Desk) -> None:
             "fps": fps,
         }
         present = {name: value for name, value in given.items() if value is not None}
+        if kind not in ("image", "video"):
+            raise InvalidRequest("kind", kind, "image, video")
         return _plan(desk.plan(_film_fields(**present) if kind == "video" else {"kind": kind, **present}))
 
     def score(path: str | None, text: str) -> dict[str, Any]:

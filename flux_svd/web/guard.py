@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_Headers = list[tuple[bytes, bytes]]
 Profile = Literal["local", "colab", "space"]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 VISITOR_COOKIE = "flux_svd_visitor"
@@ -84,7 +86,12 @@ class Guard:
         if refusal is not None:
             await _answer(send, *refusal)
             return
-        await self.app(scope, *self._watched(scope, headers, limit, receive, send))
+        watch = _Watch(receive, send, limit, lambda given: self._dress(given, scope, headers))
+        try:
+            await self.app(scope, watch.receive, watch.send)
+        except ClientDisconnect:
+            if not watch.refused:
+                raise
 
     def _refuse(self, scope: Scope, headers: dict[str, str], limit: int) -> tuple[int, str] | None:
         host = _name(headers.get("host", ""))
@@ -108,33 +115,7 @@ class Guard:
     def _is_own(self, origin: str, host: str) -> bool:
         return urlsplit(origin).netloc.lower() == host.lower() or _among(_name(urlsplit(origin).netloc), self.rules.origins)
 
-    def _watched(self, scope: Scope, headers: dict[str, str], limit: int, receive: Receive, send: Send) -> tuple[Receive, Send]:
-        """Return `receive` that counts the body (its length may not be announced) and `send` that adds our headers."""
-        received, answered, refused = 0, False, False
-
-        async def counted() -> Message:
-            nonlocal received, refused
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                if not answered and not refused:
-                    refused = True
-                    await _answer(send, 413, f"body: more than {limit} bytes")
-                return {"type": "http.disconnect"}
-            return message
-
-        async def dressed(message: Message) -> None:
-            nonlocal answered
-            if refused:
-                return
-            if message["type"] == "http.response.start":
-                answered = True
-                message = {**message, "headers": self._dress(message.get("headers", []), scope, headers)}
-            await send(message)
-
-        return counted, dressed
-
-    def _dress(self, given: Iterable[tuple[bytes, bytes]], scope: Scope, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    def _dress(self, given: _Headers, scope: Scope, headers: dict[str, str]) -> _Headers:
         kept = [(name, value) for name, value in given if not name.lower().startswith(b"access-control-")]
         have = {name.lower() for name, _ in kept}
         kept += [(name, value) for name, value in _security_headers(self.rules) if name not in have]
@@ -147,11 +128,39 @@ class Guard:
         return f"{VISITOR_COOKIE}={secrets.token_urlsafe(24)}; Path=/; HttpOnly; {where}"
 
 
+class _Watch:
+    """Counts the body as it arrives (its length may not be announced) and dresses the answer's headers."""
+
+    def __init__(self, receive: Receive, send: Send, limit: int, dress: Callable[[_Headers], _Headers]) -> None:
+        self._receive, self._send, self._limit, self._dress = receive, send, limit, dress
+        self._received = 0
+        self._answered = False
+        self.refused = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received <= self._limit:
+            return message
+        if not self._answered and not self.refused:
+            self.refused = True
+            await _answer(self._send, 413, f"body: more than {self._limit} bytes")
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if self.refused:
+            return
+        if message["type"] == "http.response.start":
+            self._answered = True
+            message = {**message, "headers": self._dress(list(message.get("headers", [])))}
+        await self._send(message)
+
+
 def is_loopback(host: str) -> bool:
     return _name(host if host.count(":") < 2 or host.startswith("[") else f"[{host}]") in LOOPBACK
 
 
-def _security_headers(rules: Rules) -> list[tuple[bytes, bytes]]:
+def _security_headers(rules: Rules) -> _Headers:
     # Gradio starts from inline scripts and evaluates its HTML templates, so those two cannot be forbidden.
     policy = (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
