@@ -63,7 +63,7 @@ purpose=${1:-run}
 case "$purpose" in
   run)
     install run
-    exec .venv/bin/python app.py "$@"
+    exec .venv/bin/flux-svd app "$@"
     ;;
   test)
     marks="not slow and not gpu"

@@ -213,8 +213,11 @@ def _doctor(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
 
 
 def _app(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from flux_svd.web.serve import run_app
 
+    _say(f"flux_svd is at http://{arguments.host}:{arguments.port} (Ctrl+C ends it)")
     run_app(host=arguments.host, port=arguments.port, home=_home(), output_dir=arguments.output)
     return {"served": f"http://{arguments.host}:{arguments.port}"}
 

@@ -130,7 +130,12 @@ def test_a_stream_gives_life_signs_while_an_engine_is_silent(faked: Faked) -> No
 def test_closing_a_stream_stops_its_run_and_frees_the_device(faked: Faked) -> None:
     session, engines = faked
     steps: list[int] = []
-    engines.before_step = lambda kind, step: (steps.append(step), time.sleep(0.05)) and None
+
+    def slowly(kind: str, step: int) -> None:
+        steps.append(step)
+        time.sleep(0.05)
+
+    engines.before_step = slowly
     stream = session.stream(plan(session, steps=100))
     for event in stream:
         if isinstance(event, Progress) and event.phase == "draw" and event.step == 2:
