@@ -30,6 +30,7 @@ install() {
   stamp=.venv/installed-$purpose
   wanted=$(cat requirements.txt constraints.txt pyproject.toml setup.sh | cksum)
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
+  [ "$purpose" = run ] && [ "$(cat .venv/installed-test 2>/dev/null)" = "$wanted" ] && return  # tests need more
   local pins=(-c constraints.txt) what=(-e .)
   # The exact versions were tested on 3.11; a wheel of each need not exist for every other Python.
   .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || pins=()
