@@ -54,6 +54,21 @@ class RunFacts:
 
 
 @dataclass(frozen=True)
+class JobTag:
+    """The job a result is made for. It fixes the result's name, so that a job carried out twice leaves one result.
+
+    Attributes:
+        id: of the job; no other result has it.
+        day: the folder, "2026-11-20".
+        owner: whose job it is; "" on a machine with one user.
+    """
+
+    id: str
+    day: str
+    owner: str = ""
+
+
+@dataclass(frozen=True)
 class ImageArtifact:
     path: Path
     request: Request
@@ -115,18 +130,32 @@ def load_recipe(path: Path | str) -> Recipe:
 
 
 def save(
-    data: bytes, suffix: str, folder: Path, request: Request, recipe: Recipe, run: RunFacts, *, name: str, placement: object
+    data: bytes, suffix: str, folder: Path, request: Request, recipe: Recipe, run: RunFacts, *, name: str, placement: object,
+    job: JobTag | None = None,
 ) -> Path:
-    """Write a finished result under a name of its own and its sidecar beside it; return its path."""
-    path = files.write_new(folder, name, suffix, data)
+    """Write a finished result and its sidecar beside it; return its path.
+
+    Without a job it gets a name of its own. With one the name is given, and what the same job left there is replaced.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    if job is None:
+        path = files.write_new(folder, name, suffix, data)
+    else:
+        path = folder / (name + suffix)
+        files.write_atomically(path, data)
     sidecar = {
         "file": path.name,
         "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
         "request": request.model_dump(mode="json"),
         "recipe": json.loads(to_json(recipe)),
         "run": asdict(run),
         "placement": placement,
         "pocket": is_pocket(recipe),
+        "job": job.id if job else "",
+        "owner": job.owner if job else "",
     }
     files.write_json(path.with_name(path.name + ".json"), sidecar)
     return path

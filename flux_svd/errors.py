@@ -8,6 +8,9 @@ FluxSvdError                    exit code 1
 │   └── OutOfMemory             4   the plan promised a fit and the device disagreed
 ├── BadOutput                   5   what an engine made is not finite, constant, or fails its check
 │   └── EncodingFailed          5   ffmpeg could not make or verify a film
+├── StorageFailed               6   a folder or database cannot be used; says which, and what to do
+│   └── DiskFull                6   no room is left; says how much is missing
+├── QueueFull                   7   the ledger takes no more jobs; says how many it holds
 └── Cancelled                 130   the user stopped it
 """
 
@@ -61,6 +64,22 @@ class BadOutput(FluxSvdError):
 
 class EncodingFailed(BadOutput):
     """A film could not be encoded, or what came out does not decode to what went in."""
+
+
+class StorageFailed(FluxSvdError):
+    """A folder or a database cannot be used; the message names it and what to do."""
+
+    exit_code = 6
+
+
+class DiskFull(StorageFailed):
+    """The disk has no room left; what was kept before is whole."""
+
+
+class QueueFull(FluxSvdError):
+    """The ledger holds as many jobs as it may; nothing of the refused one was kept."""
+
+    exit_code = 7
 
 
 class Cancelled(FluxSvdError):

@@ -1,44 +1,99 @@
-"""Files that are whole or absent: written under a temporary name, flushed to disk, renamed."""
+"""Files that are whole or absent: written under a temporary name, flushed to disk, renamed, and the folder flushed.
+
+When a function here returns, what it wrote survives a power cut. Temporary files are locked while their writer lives, so
+that whoever cleans up can tell a dead process's from a living one's.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from flux_svd.errors import DiskFull
+from flux_svd.failpoints import pass_point
+
+TEMPORARY = ".writing-"  # how the name of every unfinished file begins
+
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what is there; after a crash the file is the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _temporary(path, data).replace(path)
-    _sync_folder(path.parent)
+    """Write `data` to `path`, replacing what is there; after a crash the file is the old one or the new one.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    with _told_when_full(path, len(data)):
+        make_folder(path.parent)
+        with _written(path.parent, data) as temporary:
+            pass_point()
+            temporary.replace(path)
+        pass_point()
+        _sync_folder(path.parent)
+        pass_point()
 
 
 def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
-    """Write `data` under a name of its own, `stem`, `stem-2`, `stem-3` …, and return it; nothing is ever overwritten."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(folder / (stem + suffix), data)
-    try:
-        number = 1
-        while True:
-            path = folder / f"{stem}{'' if number == 1 else f'-{number}'}{suffix}"
-            try:
-                path.hardlink_to(temporary)  # fails when the name is taken, also by another process
-                break
-            except FileExistsError:
-                number += 1
-            except OSError:  # a file system without hard links
-                if not path.exists():
-                    temporary.replace(path)
+    """Write `data` under a name of its own, `stem`, `stem-2`, `stem-3` …, and return it; nothing is ever overwritten.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    with _told_when_full(folder, len(data)):
+        make_folder(folder)
+        with _written(folder, data) as temporary:
+            pass_point()
+            number = 1
+            while True:
+                path = folder / f"{stem}{'' if number == 1 else f'-{number}'}{suffix}"
+                try:
+                    path.hardlink_to(temporary)  # fails when the name is taken, also by another process
                     break
-                number += 1
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(folder)
+                except FileExistsError:
+                    number += 1
+                except OSError:  # a file system without hard links
+                    if not path.exists():
+                        temporary.replace(path)
+                        break
+                    number += 1
+        pass_point()
+        _sync_folder(folder)
+        pass_point()
     return path
+
+
+def move(path: Path, target: Path) -> None:
+    """Give the file another name on the same file system, for good; what has the name already is replaced."""
+    make_folder(target.parent)
+    pass_point()
+    path.replace(target)
+    _sync_folder(target.parent)
+    pass_point()
+    if path.parent != target.parent:
+        _sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove the file for good; it may be gone already."""
+    pass_point()
+    with suppress(FileNotFoundError):
+        path.unlink()
+        _sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and those above it, so that they are still there after a power cut."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir()
+    _sync_folder(folder.parent)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -54,19 +109,67 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _temporary(path: Path, data: bytes) -> Path:
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    temporary = Path(name)
+def remove_leftovers(folder: Path) -> int:
+    """Remove the temporary files of dead processes under `folder` and return how many there were; the living keep theirs."""
+    removed = 0
+    for path in folder.rglob(TEMPORARY + "*"):
+        with suppress(OSError):  # gone by now, or (on Windows) open in its writer
+            handle = os.open(path, os.O_RDWR)
+            try:
+                if _lock(handle):
+                    path.unlink()
+                    removed += 1
+            finally:
+                os.close(handle)
+    return removed
+
+
+@contextmanager
+def _written(folder: Path, data: bytes) -> Iterator[Path]:
+    """Yield a file in `folder` that holds `data` on disk; what is left under its name is removed, the lock held till then."""
+    pass_point()
+    handle, temporary = _open_temporary(folder)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+        half = len(data) // 2
+        _write(handle, data[:half])
+        pass_point()
+        _write(handle, data[half:])
+        pass_point()
+        os.fsync(handle)
+        yield temporary
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        os.close(handle)
+
+
+def _open_temporary(folder: Path) -> tuple[int, Path]:
+    while True:
+        path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        # Between these two lines a cleaner may take the file for a dead process's: then it is gone, and another is made.
+        if _lock(handle) and path.exists():
+            return handle, path
+        os.close(handle)
+
+
+def _write(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _lock(handle: int) -> bool:
+    """Return whether the file is ours alone now; it stays so until the handle is closed, also by death."""
+    if os.name != "posix":
+        return True  # there an open file cannot be unlinked, which serves as well
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:
@@ -77,3 +180,23 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _told_when_full(path: Path, needed: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise disk_full(path, needed) from error
+
+
+def disk_full(path: Path, needed: int) -> DiskFull:
+    """Return the error that says how much is missing at `path` for `needed` bytes."""
+    place = path
+    while not place.exists():
+        place = place.parent
+    missing = max(needed - shutil.disk_usage(place).free, 0)
+    told = f"at least {missing / 2**20:.1f} MiB more" if missing else f"room for {needed / 2**20:.1f} MiB"
+    return DiskFull(f"{place}: the disk is full; free {told} and go on. What was finished is kept.")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from flux_svd import storyboard
 from flux_svd.catalog import ModelSpec
 from flux_svd.errors import InvalidRequest
 from flux_svd.memory import Placement
-from flux_svd.recipe import Recipe, VideoRecipe, fingerprint, to_json
-from flux_svd.request import Request
+from flux_svd.recipe import Recipe, VideoRecipe, fingerprint, recipe_from_json, to_json
+from flux_svd.request import Request, make_request
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,72 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "recipes": [json.loads(to_json(recipe)) for recipe in plan.recipes],
         "fingerprints": [fingerprint(recipe) for recipe in plan.recipes],
     }
+
+
+def plan_to_json(plan: Plan) -> str:
+    """Return the whole plan as JSON, so that a later process carries out the very same one; see `plan_from_json`."""
+    return json.dumps(
+        {
+            "request": plan.request.model_dump(mode="json"),
+            "seed": plan.seed,
+            "recipes": [json.loads(to_json(recipe)) for recipe in plan.recipes],
+            "placements": [asdict(placement) for placement in plan.placements],
+            "decisions": [asdict(note) for note in plan.decisions],
+            "stages": [asdict(stage) for stage in plan.stages],
+            "seconds": plan.seconds,
+        },
+        sort_keys=True, separators=(",", ":"), allow_nan=False,
+    )
+
+
+def plan_from_json(text: str) -> Plan:
+    """Return the plan that `plan_to_json` wrote.
+
+    Raises:
+        ValueError: the text is not a plan of this version.
+        InvalidRequest: its request is out of bounds.
+    """
+    values = json.loads(text)
+    try:
+        return Plan(
+            make_request(values["request"]),
+            values["seed"],
+            tuple(recipe_from_json(json.dumps(recipe)) for recipe in values["recipes"]),
+            tuple(_row(Placement, row) for row in values["placements"]),
+            tuple(_row(Decision, row) for row in values["decisions"]),
+            tuple(_row(storyboard.MotionStage, row) for row in values["stages"]),
+            values["seconds"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a plan of this version: {error!r}") from error
+
+
+def stage_names(plan: Plan) -> frozenset[str]:
+    """Return the fingerprints of all stages the plan goes through."""
+    names = {fingerprint(recipe) for recipe in plan.recipes}
+    for recipe in plan.recipes:
+        if isinstance(recipe, VideoRecipe):
+            names |= {fingerprint(part) for part in recipe.keyframes} | {fingerprint(part) for part in recipe.transitions}
+    return frozenset(names)
+
+
+def disk_bytes(plan: Plan) -> int:
+    """Return about how much room stages and results take: pictures as raw pixels, latents as float32, films at 2 bits a pixel.
+
+    Each twice, since stages and results are apart; what is found finished needs less.
+    """
+    total = 0
+    for recipe in plan.recipes:
+        pixels = recipe.width * recipe.height
+        if isinstance(recipe, VideoRecipe):
+            frames = sum(part.kept_frames for part in recipe.transitions)
+            total += len(recipe.keyframes) * pixels * 3 + frames * pixels // 64 * 4 * 4 + recipe.frames * pixels // 4
+        else:
+            total += pixels * 3
+    return 2 * total
+
+
+def _row(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    if set(values) != {field.name for field in fields(kind)}:
+        raise ValueError(f"not a {kind.__name__} of this version")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

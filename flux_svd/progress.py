@@ -14,11 +14,12 @@ class Progress:
     """Where a job stands.
 
     Attributes:
-        phase: "wait" while others are ahead on the device; `item` then says how many.
+        phase: "wait" while others are ahead on the device; `item` then says how many, `note` for whom if it is another process.
         item, items: which picture, keyframe or transition of how many (from 1); 0, 0 where there is only one thing.
         step, steps: within the item; 0, 0 while a phase cannot count.
         seconds_left: of the whole job, once it can be told.
         preview: a small WebP picture of what is being made, sometimes.
+        note: a sentence for people, mostly empty.
     """
 
     phase: Phase
@@ -28,6 +29,7 @@ class Progress:
     steps: int = 0
     seconds_left: float | None = None
     preview: bytes | None = None
+    note: str = ""
 
 
 OnStep = Callable[[int, int, bytes | None], None]

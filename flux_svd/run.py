@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import io
+import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,29 +19,31 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flux_svd import artifact
-from flux_svd.artifact import Artifact, ImageArtifact, RunFacts, VideoArtifact
+from flux_svd.artifact import Artifact, ImageArtifact, JobTag, RunFacts, VideoArtifact
+from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
-from flux_svd.encode import encode_film
+from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled
 from flux_svd.pictures import encode_png
 from flux_svd.plan import Plan
 from flux_svd.progress import OnStep, Phase, Progress
 from flux_svd.recipe import ImageRecipe, TransitionRecipe, VideoRecipe, fingerprint
-from flux_svd.store import Store
+from flux_svd.store import Stage, Store
 
 SCORED_FRAMES = 64  # enough for a mean over a film; a long one is thinned evenly
 OnProgress = Callable[[Progress], None]
 
 
 class Run:
-    """One plan on its way: counts, times and stops it."""
+    """One plan on its way: counts, times and stops it. With a job its results have the job's names."""
 
     def __init__(
-        self, store: Store, engines: WarmEngines, output_dir: Path, plan: Plan, report: OnProgress, stop: threading.Event
+        self, store: Store, engines: WarmEngines, output_dir: Path, plan: Plan, report: OnProgress, stop: threading.Event,
+        job: JobTag | None = None,
     ) -> None:
         self.store, self.engines, self.output_dir = store, engines, output_dir
-        self.plan, self.report, self.stop = plan, report, stop
+        self.plan, self.report, self.stop, self.job = plan, report, stop, job
         self.clock = Clock(store, plan)
         self.started = time.monotonic()
         self.reused = 0
@@ -52,13 +57,25 @@ class Run:
 
     def _make_image(self, recipe: ImageRecipe, item: int, items: int) -> ImageArtifact:
         picture = self._picture(recipe, item, items)
-        self._tell("score", item, items)
-        scores = self._scores([picture], [recipe.prompt])
-        run = self._facts(recipe.model, scores)
-        return self._save_image(picture, recipe, run, artifact.file_stem(recipe.prompt, recipe.seed))
+        scores = self._scores([fingerprint(recipe)], [recipe.prompt], lambda: [picture])
+        run = self._facts(recipe.model, {"scorer": self.plan.scorer, "clip_cosine": _mean(scores)})
+        name = self._named(artifact.file_stem(recipe.prompt, recipe.seed)) + (f"-{item}" if self.job and items else "")
+        return self._save_image(picture, recipe, run, name)
 
     def _make_film(self, recipe: VideoRecipe) -> VideoArtifact:
         keys = [self._picture(key, n, len(recipe.keyframes)) for n, key in enumerate(recipe.keyframes, 1)]
+        film = self._film(recipe, keys)
+        run = self._facts(recipe.transitions[0].model, self._film_scores(keys, recipe))
+        return self._save_film(film.data, keys, recipe, dataclasses.replace(run, ends=film.facts.get("ends")))
+
+    def _film(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> Stage:
+        """Return the encoded film of these keyframes, from the store if it was made before."""
+        name = fingerprint(recipe)
+        kept = self.store.find_stage(name, "mp4")
+        if kept is not None:
+            self.reused += 1
+            self.clock.skip("animate", sum(part.unet_calls for part in recipe.transitions))
+            return kept
         parts = [
             self._transition(part, keys[n], keys[n + 1], n + 1, len(recipe.transitions))
             for n, part in enumerate(recipe.transitions)
@@ -68,15 +85,13 @@ class Run:
         engine = self.engines.svd(self.plan.placement_of(recipe.transitions[0].model), recipe.transitions[0].precision)
         film = engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
         self._tell("encode")
-        data = encode_film(film.frames, fps=recipe.fps, crf=recipe.crf)
-        self._tell("score")
-        scores = self._film_scores(film.frames, keys, recipe)
         ends = {
             "raw_psnr": [_rounded(value) for value in film.raw_psnr],
             "round_trip_psnr": [_rounded(value) for value in film.round_trip_psnr],
         }
-        run = dataclasses.replace(self._facts(recipe.transitions[0].model, scores), ends=ends)
-        return self._save_film(data, keys, recipe, run)
+        stage = Stage(encode_film(film.frames, fps=recipe.fps, crf=recipe.crf), {"ends": ends})
+        self.store.keep_stage(name, "mp4", stage.data, stage.facts)
+        return stage
 
     def _picture(self, recipe: ImageRecipe, item: int, items: int) -> Image.Image:
         """Return the picture of `recipe`, from the store if it was drawn before."""
@@ -85,7 +100,7 @@ class Run:
         if kept is not None:
             self.reused += 1
             self.clock.skip("draw", recipe.steps)
-            with Image.open(io.BytesIO(kept), formats=["PNG"]) as opened:
+            with Image.open(io.BytesIO(kept.data), formats=["PNG"]) as opened:
                 return opened.convert("RGB")
         self._tell("load", item, items)
         engine = self.engines.flux(self.plan.placement_of(recipe.model), recipe.precision)
@@ -103,7 +118,7 @@ class Run:
         if kept is not None:
             self.reused += 1
             self.clock.skip("animate", recipe.unet_calls)
-            loaded: NDArray[np.float32] = np.load(io.BytesIO(kept), allow_pickle=False)
+            loaded: NDArray[np.float32] = np.load(io.BytesIO(kept.data), allow_pickle=False)
             return loaded
         self._tell("load", item, items)
         engine = self.engines.svd(self.plan.placement_of(recipe.model), recipe.precision)
@@ -130,19 +145,39 @@ class Run:
 
         return on_step
 
-    def _scores(self, pictures: Sequence[Image.Image], texts: Sequence[str]) -> dict[str, Any]:
-        cosines = self.engines.scorer(self.plan.scorer).cosine(pictures, texts)
-        return {"scorer": self.plan.scorer, "clip_cosine": _rounded(float(np.mean(cosines)))}
+    def _scores(
+        self, names: Sequence[str], texts: Sequence[str],
+        pictures: Callable[[], Sequence[Image.Image]],
+    ) -> list[float]:
+        """Return the cosine of each picture and its text, from the store if these stages were scored before.
 
-    def _film_scores(
-        self, frames: NDArray[np.uint8], keys: Sequence[Image.Image], recipe: VideoRecipe
-    ) -> dict[str, Any]:
-        """Return the mean over the frames against the film's prompt, and each keyframe against its own stage."""
-        pictures = thin([Image.fromarray(frame) for frame in frames])
-        scorer = self.engines.scorer(self.plan.scorer)
-        own = scorer.cosine(list(keys), [key.prompt for key in recipe.keyframes])
-        whole = self._scores(pictures, [self.plan.request.prompt] * len(pictures))
-        return {**whole, "keyframes": [_rounded(value) for value in own]}
+        One text for all pictures stands for as many as there are.
+        """
+        scorer = self.plan.scorer
+        asked = ["score", scorer, MODELS[scorer].revision, [*names], [*texts]]
+        name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        kept = self.store.find_stage(name, "json")
+        if kept is not None:
+            return [float(value) for value in json.loads(kept.data)]
+        self._tell("score")
+        shown = pictures()
+        cosines = self.engines.scorer(scorer).cosine(shown, texts if len(texts) == len(shown) else [*texts] * len(shown))
+        scores = [_rounded(float(value)) for value in cosines]
+        self.store.keep_stage(name, "json", json.dumps(scores).encode())
+        return scores
+
+    def _film_scores(self, keys: Sequence[Image.Image], recipe: VideoRecipe) -> dict[str, Any]:
+        """Return the mean over the film's frames against its prompt, and each keyframe against its own stage."""
+        film, prints = fingerprint(recipe), [fingerprint(key) for key in recipe.keyframes]
+        own = self._scores(prints, [key.prompt for key in recipe.keyframes], lambda: keys)
+        every = max(1, recipe.frames // SCORED_FRAMES)
+
+        def shown() -> list[Image.Image]:
+            frames = iterate_film(self.store.stage_file(film, "mp4"))
+            return [Image.fromarray(frame) for frame in itertools.islice(frames, 0, None, every)]
+
+        whole = self._scores([film], [self.plan.request.prompt], shown)
+        return {"scorer": self.plan.scorer, "clip_cosine": _mean(whole), "keyframes": own}
 
     def _facts(self, model: str, scores: dict[str, Any]) -> RunFacts:
         placement = self.plan.placement_of(model)
@@ -151,28 +186,32 @@ class Run:
 
     def _save_image(self, picture: Image.Image, recipe: ImageRecipe, run: RunFacts, name: str) -> ImageArtifact:
         data = artifact.encode_image(picture, self.plan.request, recipe)
-        path = artifact.save(
-            data, ".png", self._today(), self.plan.request, recipe, run, name=name, placement=self._placements()
-        )
+        path = self._save(data, ".png", recipe, run, name)
         return ImageArtifact(path, self.plan.request, recipe, run)
 
     def _save_film(self, data: bytes, keys: Sequence[Image.Image], recipe: VideoRecipe, run: RunFacts) -> VideoArtifact:
-        request, stem = self.plan.request, artifact.file_stem(self.plan.request.prompt, self.plan.seed)
+        request = self.plan.request
+        stem = self._named(artifact.file_stem(request.prompt, self.plan.seed))
         own = run.scores["keyframes"]
         files = []
         for n, (key, part) in enumerate(zip(keys, recipe.keyframes, strict=True)):
             facts = dataclasses.replace(run, scores={"scorer": self.plan.scorer, "clip_cosine": own[n]}, ends=None)
             files.append(self._save_image(key, part, facts, f"{stem}_keyframe-{n + 1}").path)
-        marked = artifact.mark_film(data, request, recipe)
-        path = artifact.save(marked, ".mp4", self._today(), request, recipe, run, name=stem, placement=self._placements())
+        path = self._save(artifact.mark_film(data, request, recipe), ".mp4", recipe, run, stem)
         return VideoArtifact(path, tuple(files), request, recipe, run)
+
+    def _save(self, data: bytes, suffix: str, recipe: ImageRecipe | VideoRecipe, run: RunFacts, name: str) -> Path:
+        self._tell("save")
+        folder = self.output_dir / (self.job.day if self.job else datetime.date.today().isoformat())
+        return artifact.save(
+            data, suffix, folder, self.plan.request, recipe, run, name=name, placement=self._placements(), job=self.job
+        )
+
+    def _named(self, stem: str) -> str:
+        return f"{stem}_{self.job.id}" if self.job else stem
 
     def _placements(self) -> list[dict[str, Any]]:
         return [dataclasses.asdict(placement) for placement in self.plan.placements]
-
-    def _today(self) -> Path:
-        self._tell("save")
-        return self.output_dir / datetime.date.today().isoformat()
 
 
 def thin(frames: Sequence[Image.Image]) -> list[Image.Image]:
@@ -182,3 +221,7 @@ def thin(frames: Sequence[Image.Image]) -> list[Image.Image]:
 
 def _rounded(value: float) -> float:
     return round(value, 4)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return _rounded(float(np.mean(values)))

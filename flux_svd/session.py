@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import queue
 import random
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +20,16 @@ import numpy as np
 import platformdirs
 from PIL import Image
 
-from flux_svd import device, weights
-from flux_svd.artifact import Artifact
+from flux_svd import device, files, weights
+from flux_svd.artifact import Artifact, JobTag
 from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
 from flux_svd.encode import iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, DoesNotFit, EncodingFailed, UnreadableFile
+from flux_svd.lock import DeviceLock
 from flux_svd.pictures import read_picture
-from flux_svd.plan import Plan
+from flux_svd.plan import Plan, disk_bytes, stage_names
 from flux_svd.planner import make_plan
 from flux_svd.progress import Progress
 from flux_svd.request import Request
@@ -44,15 +46,21 @@ class Session:
         home: the data folder; None is the platform's own place for user data.
         output_dir: where results are written, in a folder a day; None is ./outputs.
         vram_bytes: use at most this much of the GPU.
+        owner: who runs here, in words that others read while they wait for the device.
+        device_number: which of several equal devices; sessions of one number take turns, across processes.
+        store: where stages are kept; None is the data folder.
     """
 
     def __init__(
-        self, *, home: Path | None = None, output_dir: Path | None = None, vram_bytes: int | None = None
+        self, *, home: Path | None = None, output_dir: Path | None = None, vram_bytes: int | None = None,
+        owner: str = "a script", device_number: int = 0, store: Store | None = None,
     ) -> None:
         self.home = home or default_home()
         self.output_dir = output_dir or Path("outputs")
-        self.store = Store(self.home)
+        self.store = store or Store(self.home)
+        self.owner, self.device_number = owner, device_number
         self._vram_bytes = vram_bytes
+        self._reconciled = False
         self._engines = WarmEngines(self.home)
         self._turns = _Turns()
 
@@ -69,19 +77,26 @@ class Session:
         return dataclasses.replace(plan, seconds=Clock(self.store, plan).predict())
 
     def run(
-        self, plan: Plan, on_progress: OnProgress | None = None, cancelled: threading.Event | None = None
+        self, plan: Plan, on_progress: OnProgress | None = None, cancelled: threading.Event | None = None,
+        job: JobTag | None = None,
     ) -> tuple[Artifact, ...]:
         """Carry out `plan` and return what it made, in the order of its recipes; every result is verified and saved.
 
         Raises:
             Cancelled: `cancelled` was set; finished stages are kept and found again.
+            DiskFull: there is no room for what the plan makes; finished stages are kept.
             ModelUnavailable, OutOfMemory, BadOutput, EncodingFailed: as the engines and the encoder say.
         """
         report, stop = on_progress or (lambda progress: None), cancelled or threading.Event()
-        with self._turns.take(report, stop):
+        lock = DeviceLock(self.home, f"{plan.placements[0].device}-{self.device_number}", self.owner)
+        with self._turns.take(report, stop), lock.held(lambda note: report(Progress("wait", 1, note=note)), stop):
             _refuse_foreign_device(plan, self.home)
-            run = Run(self.store, self._engines, self.output_dir, plan, report, stop)
-            return tuple(run.make(recipe) for recipe in plan.recipes)
+            self._make_room(plan)
+            with self.store.pinned(stage_names(plan)):
+                run = Run(self.store, self._engines, self.output_dir, plan, report, stop, job)
+                made = tuple(run.make(recipe) for recipe in plan.recipes)
+            self.store.evict()
+            return made
 
     def stream(self, plan: Plan, cancelled: threading.Event | None = None) -> Iterator[Progress | Artifact]:
         """Yield progress while `plan` runs in a thread, at least every half second, then its artifacts.
@@ -134,6 +149,21 @@ class Session:
     def unload(self) -> None:
         """Release all warm engines and the memory they hold."""
         self._engines.unload()
+
+    def _make_room(self, plan: Plan) -> None:
+        """Clean up once after processes that died, and refuse a plan for which the disk is too small.
+
+        Raises:
+            DiskFull: it says how much is missing.
+        """
+        if not self._reconciled:
+            self.store.reconcile()
+            files.remove_leftovers(self.output_dir)
+            self._reconciled = True
+        for place in (self.home, self.output_dir.absolute()):
+            files.make_folder(place)
+            if shutil.disk_usage(place).free < disk_bytes(plan):
+                raise files.disk_full(place, disk_bytes(plan))
 
     def warm_models(self) -> tuple[str, ...]:
         return self._engines.models()

@@ -1,33 +1,59 @@
 """What is kept between runs under the data folder: given pictures, finished stages and learned times. Knows no engine.
 
-A stage is named by its fingerprint, so a later plan that needs the same stage finds it. Its digest stands beside it; a
-stage whose bytes do not match is not used.
+A stage is named by its fingerprint, so a later plan that needs the same stage finds it. Beside it stands its sidecar with
+size, digest and facts; a stage whose bytes do not match is not used. The time of the sidecar is that of the last use: when
+the stages outgrow their share of the disk, the longest unused go first.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from filelock import FileLock, Timeout
 
 from flux_svd import files
 from flux_svd.errors import InvalidRequest
 from flux_svd.pictures import encode_png, read_picture
 
-StageKind = Literal["png", "npy"]
+StageKind = Literal["png", "npy", "mp4", "json"]
+STAGES_BYTES = 20 * 2**30  # some 4,000 films of 45 frames at 1024 × 576 with all their parts
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage: its bytes, and small facts about how it came to be (JSON values)."""
+
+    data: bytes
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
-    """The data folder; nothing is created before something is kept."""
+    """The data folder; nothing is created before something is kept. Safe to share between threads and processes.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        home: the data folder.
+        stages: where the stages are; None is in the data folder.
+        stages_bytes: how much of the disk they may take.
+    """
+
+    def __init__(self, home: Path, *, stages: Path | None = None, stages_bytes: int = STAGES_BYTES) -> None:
         self.home = home
+        self.stages = stages or home / "stages"
+        self.stages_bytes = stages_bytes
 
     def keep_picture(self, source: Path | bytes, *, field: str = "references") -> str:
-        """Return the id (sha256 of the sanitised PNG) under which the given picture is kept.
+        """Return the id (sha256 of the sanitised PNG) under which the given picture is kept; it is never evicted.
 
         Raises:
             UnreadableFile: the picture cannot be used.
+            DiskFull: there is no room.
         """
         data = encode_png(read_picture(source, field=field))
         picture_id = hashlib.sha256(data).hexdigest()
@@ -47,20 +73,76 @@ class Store:
             raise InvalidRequest(field, picture_id, "the id of a picture that was given to this machine before")
         return path
 
-    def keep_stage(self, fingerprint: str, kind: StageKind, data: bytes) -> None:
-        path = self._stage(fingerprint, kind)
-        files.write_atomically(path, data)
-        files.write_atomically(path.with_suffix(path.suffix + ".sha256"), hashlib.sha256(data).hexdigest().encode())
+    def keep_stage(self, fingerprint: str, kind: StageKind, data: bytes, facts: Mapping[str, Any] | None = None) -> None:
+        """Keep a finished stage; when this returns, a power cut loses it no more.
 
-    def find_stage(self, fingerprint: str, kind: StageKind) -> bytes | None:
-        """Return the bytes of a finished stage, or None where it is absent or damaged."""
-        path = self._stage(fingerprint, kind)
+        Raises:
+            DiskFull: there is no room.
+        """
+        path = self.stage_file(fingerprint, kind)
+        sidecar = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "facts": dict(facts or {})}
+        files.write_atomically(path, data)
+        files.write_json(_sidecar(path), sidecar)
+
+    def find_stage(self, fingerprint: str, kind: StageKind) -> Stage | None:
+        """Return a finished stage, or None where it is absent or damaged."""
+        path = self.stage_file(fingerprint, kind)
+        told = files.read_json(_sidecar(path))
         try:
             data = path.read_bytes()
-            digest = path.with_suffix(path.suffix + ".sha256").read_text()
         except OSError:
             return None
-        return data if hashlib.sha256(data).hexdigest() == digest else None
+        if hashlib.sha256(data).hexdigest() != told.get("sha256"):
+            return None
+        with suppress(OSError):
+            os.utime(_sidecar(path))
+        return Stage(data, told.get("facts", {}))
+
+    def stage_file(self, fingerprint: str, kind: StageKind) -> Path:
+        return self.stages / fingerprint[:2] / f"{fingerprint}.{kind}"
+
+    @contextmanager
+    def pinned(self, fingerprints: Collection[str]) -> Iterator[None]:
+        """Keep these stages from being evicted, by any process, while the block runs."""
+        path = self.home / "pins" / f"{secrets.token_hex(8)}.json"
+        lock = FileLock(path.with_suffix(".lock"), thread_local=False)
+        files.make_folder(path.parent)
+        with lock:
+            files.write_json(path, {"stages": sorted(fingerprints)})
+            try:
+                yield
+            finally:
+                files.remove(path)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+
+    def evict(self, needed: Callable[[], Collection[str]] = tuple) -> int:
+        """Remove the longest unused stages until the rest fits its share, and return how many bytes that freed.
+
+        What a run has pinned, and what is `needed` (asked only then), stays in any case.
+        """
+        found = sorted(self._stages(), key=lambda entry: entry[0])
+        total = sum(size for _, size, _ in found)
+        freed = 0
+        if total <= self.stages_bytes:
+            return freed
+        keep = {*needed(), *self._pins()}
+        for _, size, path in found:
+            if total - freed <= self.stages_bytes:
+                break
+            if path.stem not in keep:
+                # The sidecar first: without it the stage is not found, so a crash between the two leaves no half stage.
+                files.remove(_sidecar(path))
+                files.remove(path)
+                freed += size
+        return freed
+
+    def reconcile(self) -> int:
+        """Clean up after processes that died: their temporary files, pins, and stages without a sidecar; return how many."""
+        if not self.home.exists() and not self.stages.exists():
+            return 0
+        removed = files.remove_leftovers(self.home) + files.remove_leftovers(self.stages)
+        self._pins()
+        return removed
 
     def learned_seconds(self, key: str) -> float | None:
         """Return the seconds one step of this kind took here last, or None."""
@@ -75,5 +157,29 @@ class Store:
     def _times(self) -> Path:
         return self.home / "times.json"
 
-    def _stage(self, fingerprint: str, kind: StageKind) -> Path:
-        return self.home / "stages" / fingerprint[:2] / f"{fingerprint}.{kind}"
+    def _stages(self) -> Iterator[tuple[float, int, Path]]:
+        """Yield (last use, bytes, file) of every stage; a file without a sidecar counts as never used."""
+        for path in self.stages.glob("??/*"):
+            if path.suffix[1:] in get_args(StageKind):
+                with suppress(OSError):  # evicted by another process meanwhile
+                    size = path.stat().st_size
+                    sidecar = _sidecar(path)
+                    yield (sidecar.stat().st_mtime if sidecar.exists() else path.stat().st_mtime), size, path
+
+    def _pins(self) -> set[str]:
+        """Return what living runs have pinned; the pins of dead ones are removed."""
+        pinned: set[str] = set()
+        for path in self.home.glob("pins/*.json"):
+            lock = FileLock(path.with_suffix(".lock"), thread_local=False)
+            try:
+                with lock.acquire(blocking=False):
+                    path.unlink(missing_ok=True)
+            except Timeout:
+                pinned |= set(files.read_json(path).get("stages", ()))
+                continue
+            path.with_suffix(".lock").unlink(missing_ok=True)
+        return pinned
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".facts")

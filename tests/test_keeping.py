@@ -17,9 +17,9 @@ import flux_svd.encode
 from flux_svd import artifact, files
 from flux_svd.artifact import RunFacts, encode_image, file_stem, load_recipe, load_request, mark_film
 from flux_svd.encode import Frames, encode_film, iterate_film, verify_film
-from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
+from flux_svd.errors import DiskFull, EncodingFailed, InvalidRequest, UnreadableFile
 from flux_svd.pictures import encode_png, read_picture
-from flux_svd.store import Store
+from flux_svd.store import Stage, Store
 from tests.test_planner import film_of, plan_of
 
 
@@ -123,7 +123,7 @@ def test_a_picture_that_was_never_given_is_refused(name: str, home: Path) -> Non
 def test_a_damaged_stage_is_not_used(home: Path) -> None:
     store = Store(home)
     store.keep_stage("ab" * 32, "npy", b"latents")
-    assert store.find_stage("ab" * 32, "npy") == b"latents"
+    assert store.find_stage("ab" * 32, "npy") == Stage(b"latents")
     next(home.rglob("*.npy")).write_bytes(b"latentz")
     assert store.find_stage("ab" * 32, "npy") is None
 
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFull, match="room for"):
         files.write_new(tmp_path, "a", ".png", b"x" * 1000)
     assert list(tmp_path.iterdir()) == []
 
