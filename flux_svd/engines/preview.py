@@ -14,7 +14,7 @@ from torch.nn import functional
 
 LONG_SIDE = 256  # pixels; enough to recognise a scene, and 1/16 of the work of decoding 1024 × 1024
 INTERVAL = 0.5  # seconds between two previews at least: a page polls about once a second
-WORK_SHARE = 0.05  # of the time may go into previews
+WORK_SHARE = 0.03  # of the time may go into previews; host overhead as a whole is to stay within 5 %
 
 
 class Preview:
