@@ -12,6 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "flux_svd"
 FLOORS = {
+    "motions": 1, "grammar": 2, "outlines": 2, "timeline": 3, "export": 4,
     "errors": 0, "progress": 0, "failpoints": 0, "request": 1, "catalog": 1, "files": 1, "pictures": 1, "memory": 2,
     "storyboard": 2, "recipe": 2, "plan": 3, "planner": 3, "artifact": 3, "device": 4, "store": 4, "lock": 4, "encode": 4, "weights": 4, "engines": 5, "metrics": 6,
     "training": 7, "pocket": 8, "clock": 8, "run": 8, "session": 8, "api": 9, "web": 11, "cli": 12,
