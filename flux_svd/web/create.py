@@ -61,6 +61,7 @@ class CreatePage:
         self.desk = desk
         spec = desk.resolve("auto")
         self.results = gr.State(Results())
+        self.used_seed = gr.State("")
         with gr.Row(elem_id="create"):
             with gr.Column(elem_id="c_ask"):
                 self._build_ask()
@@ -157,11 +158,13 @@ class CreatePage:
                 max_lines=3,
                 visible="negative_prompt" in spec.obeys,
             )
+            show('<div class="label">Settings of a picture or film made here</div>')
             self.given = gr.File(
-                label="Settings from a picture made here",
+                label="Settings of a picture or film made here",
+                show_label=False,
                 file_types=[".png", ".mp4"],
                 type="filepath",
-                height=112,
+                height=80,
                 elem_id="f_file",
                 elem_classes="drop",
                 interactive=True,
@@ -174,7 +177,18 @@ class CreatePage:
             self.facts = show(elem_id="c_facts")
 
     def _wire(self) -> None:
-        seen = [self.stat, self.line, self.pic, self.row, self.acts, self.stop, self.results, self.seed, self.facts]
+        seen = [
+            self.stat,
+            self.line,
+            self.pic,
+            self.row,
+            self.acts,
+            self.stop,
+            self.results,
+            self.seed,
+            self.used_seed,
+            self.facts,
+        ]
         run = self.start.click(
             self.generate,
             [self.results, *self.wish],
@@ -205,14 +219,20 @@ class CreatePage:
             box.change for box in (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt)
         ]
         gr.on(
-            [*plain, self.seed.input],
+            [*plain, self.seed.change],
             self.look_ahead,
             [self.results, *self.wish],
             [self.line, self.facts, self.pic],
             trigger_mode="always_last",
             **QUIET,
         )
-        self.seed.input(lambda: False, None, self.fresh, **QUIET)
+        # A seed that no run has put there was typed: it is meant to be used.
+        self.seed.change(
+            lambda seed, used: False if seed.strip() not in ("", used) else gr.skip(),
+            [self.seed, self.used_seed],
+            self.fresh,
+            **QUIET,
+        )
 
     def look_ahead(self, now: Results, *wish: Any) -> Update:
         """Show the plan before it is paid for, or what stands against it."""
@@ -258,7 +278,7 @@ class CreatePage:
         try:
             plan = self.desk.plan(fields.image_fields(self.desk, *wish))
         except FluxSvdError as error:
-            yield {self.stat: parts.refused(error), self.line: parts.problem(error)}
+            yield {self.stat: parts.NOT_STARTED, self.line: parts.problem(error)}
             return
         yield {
             self.stat: parts.status("Starting", part=0),
@@ -282,7 +302,7 @@ class CreatePage:
         except Cancelled:
             ending = parts.status("Stopped", f"at step {last.step} of {last.steps}" if last.steps else "")
         except FluxSvdError as error:
-            ending = parts.refused(error, "Failed")
+            ending = parts.refused(error)
         after = made if made.pictures else before
         yield {
             **self._drawn(after, plan.recipes[0].width, plan.recipes[0].height),
@@ -290,6 +310,7 @@ class CreatePage:
             self.results: after,
             self.stop: gr.Button(visible=False),
             self.seed: fields.seed_of(plan),
+            self.used_seed: fields.seed_of(plan),
         }
 
     def halt(self, request: gr.Request) -> None:
@@ -407,9 +428,9 @@ def _row(now: Results) -> str:
 def _actions(shown: Shown) -> str:
     return (
         '<button type="button" class="do" data-do="seed">Reuse seed</button>'
-        f'<button type="button" class="do" data-copy="{esc(shown.settings)}">Copy settings</button>'
+        f'<button type="button" class="do" data-copy="{esc(shown.settings)}">Copy<span class="long"> settings</span></button>'
         f'<a class="do" href="{esc(shown.address)}?download" download>Download</a>'
-        '<button type="button" class="do" data-do="video">Send to Video</button>'
+        '<button type="button" class="do" data-do="video"><span class="long">Send to</span> Video</button>'
     )
 
 
@@ -422,8 +443,8 @@ def _done(now: Results) -> str:
 
 def _others(others: list[tuple[ModelSpec, str]]) -> str:
     rows = "".join(
-        f"<li><span>{esc(format_gib(spec.bytes_at('bf16')))}</span><bdi>{esc(spec.title)}</bdi><i>{esc(why)}</i>"
-        f"<i>{esc(spec.licence.allows)}</i></li>"
+        f"<li><span>{esc(format_gib(spec.bytes_at('bf16')))}</span><bdi>{esc(spec.title)}</bdi><i>{esc(spec.licence.title)}</i>"
+        f"<i>{esc(why)}</i></li>"
         for spec, why in others
     )
     return f'<ul class="facts">{rows}</ul>'

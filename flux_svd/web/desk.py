@@ -132,15 +132,15 @@ class Desk:
         return read_budget(self.session.store.home)
 
     def image_models(self) -> tuple[list[ModelSpec], list[tuple[ModelSpec, str]]]:
-        """Return the image models that can be used here now, and the others with the reason."""
+        """Return the image models that can be used here now, and the others with the command that makes them ready."""
         inventory = weights.read_inventory(self.session.store.home)
         ready: list[ModelSpec] = []
         others: list[tuple[ModelSpec, str]] = []
         for spec in (row for row in MODELS.values() if row.family in IMAGE_FAMILIES):
             if spec.name not in inventory.on_disk:
-                others.append((spec, f"not on this disk; flux-svd models download {spec.name}"))
+                others.append((spec, f"flux-svd models download {spec.name}"))
             elif not inventory.has(spec):
-                others.append((spec, f"licence not accepted; flux-svd models accept {spec.name}"))
+                others.append((spec, f"flux-svd models accept {spec.name}"))
             else:
                 ready.append(spec)
         return ready, others

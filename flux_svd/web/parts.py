@@ -93,8 +93,12 @@ def problem(error: FluxSvdError, ids: Mapping[str, str] | None = None) -> str:
     return f'<div role="alert" class="small bad">{esc(error)}</div>'
 
 
-def refused(error: FluxSvdError, words: str = "Not started") -> str:
-    return f'<div role="status"><div class="line"><b>{esc(words)}</b><span class="small bad">{esc(error)}</span></div></div>'
+NOT_STARTED = status("Not started", "the reason is written in red")
+
+
+def refused(error: FluxSvdError) -> str:
+    """Return the status line of work that began and could not go on."""
+    return f'<div role="status"><div class="line"><b>Failed</b><span class="small bad">{esc(error)}</span></div></div>'
 
 
 def failed() -> list[Any]:

@@ -228,7 +228,7 @@ class VideoPage:
         self.again.click(lambda: str(secrets.randbelow(2**32)), None, self.seed, **at_once)
         boxes = [self.film, self.frames, self.fps, *(box for card in self.cards for box in (card.text, card.seed))]
         gr.on(
-            [*(box.input for box in boxes), self.seed.change, self.model.change],
+            [*(box.change for box in boxes), self.seed.change, self.model.change],
             self.look_ahead,
             self.wish,
             self.plan_outs,
@@ -371,7 +371,7 @@ class VideoPage:
         try:
             plan = self._plan(board, wish)
         except FluxSvdError as error:
-            yield {self.stat: parts.refused(error), self.line: parts.problem(error, _IDS)}
+            yield {self.stat: parts.NOT_STARTED, self.line: parts.problem(error, _IDS)}
             return
         yield {self.stat: parts.status("Starting", part=0), self.stop: gr.Button(visible=True), **self._told(plan)}
         try:
@@ -387,7 +387,7 @@ class VideoPage:
         except Cancelled:
             ending = parts.status("Stopped", "finished parts are kept")
         except FluxSvdError as error:
-            ending = parts.refused(error, "Failed")
+            ending = parts.refused(error)
         told: Update = {self.stat: ending} if ending else {}
         plan = self._plan(board, wish)  # its time is better known now
         told |= self._told(plan)
@@ -463,13 +463,17 @@ def film_of(plan: Plan) -> VideoRecipe:
 def total_words(plan: Plan) -> str:
     """Return "45 frames · 12 fps · 3.75 s · about 2 min"; the time is left out until it was measured here."""
     film = film_of(plan)
-    words = f"{film.frames} frames · {film.fps} fps · {film.seconds_long:g} s"
+    words = f"{film.frames} frames · {film.fps} fps · {_short(film.seconds_long)} s"
     return words + (f" · about {parts.seconds_words(plan.seconds)}" if plan.seconds is not None else "")
 
 
 def _count_label(keyframes: int) -> str:
     frames = (keyframes - 1) * (FRAMES - 1) + 1
-    return f"{keyframes}\n{frames / FPS:.3g} s"
+    return f"{keyframes}\n{_short(frames / FPS)} s"
+
+
+def _short(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
 def _finished(made: VideoArtifact) -> str:

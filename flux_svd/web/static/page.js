@@ -23,7 +23,7 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
-    const words = button.textContent;
+    const words = button.innerHTML;
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
     } catch {
@@ -31,7 +31,7 @@
       document.body.append(area); area.select(); document.execCommand("copy"); area.remove();
     }
     button.textContent = "Copied";
-    setTimeout(() => { button.textContent = words; }, 1500);
+    setTimeout(() => { button.innerHTML = words; }, 1500);
   });
 
   // The film: its controls stand under the picture.
@@ -87,9 +87,10 @@
       if (place && place.textContent !== words) place.textContent = words;
     } catch { /* the server is being restarted: keep the last words */ }
   };
-  addEventListener("DOMContentLoaded", () => {
+  const begin = () => {
     new MutationObserver(() => { mark(); name(); }).observe(document.body, { childList: true, subtree: true });
     document.addEventListener("visibilitychange", ask);
     setInterval(ask, 3000);
-  });
+  };
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", begin); else begin();
 })();

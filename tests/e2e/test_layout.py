@@ -1,0 +1,152 @@
+"""What the page looks like, as far as a rule can say it: rows, widths, hit areas, names, themes; at desk and phone width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.e2e.browser import open_browser, open_page, running_app
+
+pytestmark = pytest.mark.e2e
+
+BOX = "e => { const r = e.getBoundingClientRect(); return {top: r.top, bottom: r.bottom, left: r.left, right: r.right}; }"
+# 44 pixels; 42 inside a frame of one pixel.
+SMALL = """() => [...document.querySelectorAll('button,a,input,textarea,select,summary,[role=tab]')].filter((e) => {
+  if (!e.checkVisibility({ visibilityProperty: true, opacityProperty: false })) return false;
+  const r = (e.matches('input[type=checkbox],input[type=radio]') ? e.closest('label') : e.closest('.wrap-inner') || e)
+    .getBoundingClientRect();
+  return r.width > 0 && (r.height < 41.5 || r.width < 41.5);
+}).map((e) => e.outerHTML.slice(0, 140))"""
+UNNAMED = """() => [...document.querySelectorAll('button,a,input,textarea,select,video,[role=tab]')].filter((e) => {
+  if (!e.checkVisibility({ visibilityProperty: true })) return false;
+  const label = e.getAttribute('aria-label') || e.innerText || (e.labels && e.labels[0] && e.labels[0].innerText) || e.title
+    || document.getElementById(e.getAttribute('aria-labelledby'))?.innerText;
+  return !(label || '').trim();
+}).map((e) => e.outerHTML.slice(0, 140))"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = open_browser(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=[(1280, False), (1280, True), (800, False), (390, False), (390, True)],
+                ids=["desk-light", "desk-dark", "tablet", "phone-light", "phone-dark"])  # fmt: skip
+def page(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iterator[Page]:
+    width, dark = request.param
+    page = open_page(browser, address, width=width, height=860, dark=dark)
+    page.click("#c_fold button.label-wrap")
+    page.wait_for_selector("#f_steps input")
+    yield page
+    page.context.close()
+
+
+def show(page: Page, tab: str) -> None:
+    page.click(f"#room button[role=tab]:has-text('{tab}')")
+    page.wait_for_selector("#anim" if tab == "Video" else "#gen")
+    page.wait_for_timeout(300)
+
+
+@pytest.mark.parametrize("tab", ["Create", "Video"])
+def test_nothing_scrolls_sideways(page: Page, tab: str) -> None:
+    show(page, tab)
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_bar_and_tabs_share_a_row_where_there_is_room(page: Page) -> None:
+    bar, tabs = (page.locator(one).evaluate(BOX) for one in ("#bar", "#room [role=tablist] >> nth=0"))
+    if page.viewport_size["width"] > 1120:
+        assert abs(bar["top"] - tabs["top"]) < 2
+        assert abs(bar["bottom"] - tabs["bottom"]) < 2
+        name = page.locator("#bar h1").evaluate(BOX)
+        assert name["right"] < tabs["left"]
+    else:
+        assert tabs["top"] >= bar["bottom"] - 1
+    assert page.locator("#room button[role=tab]:visible").count() == 2
+
+
+@pytest.mark.parametrize("tab", ["Create", "Video"])
+def test_everything_is_large_enough_to_hit(page: Page, tab: str) -> None:
+    show(page, tab)
+    assert page.evaluate(SMALL) == []
+
+
+@pytest.mark.parametrize("tab", ["Create", "Video"])
+def test_every_control_has_a_name(page: Page, tab: str) -> None:
+    show(page, tab)
+    assert page.evaluate(UNNAMED) == []
+
+
+def test_start_button_is_in_reach(page: Page) -> None:
+    show(page, "Create")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_timeout(200)
+    box = page.locator("#gen").evaluate(BOX)
+    if page.viewport_size["width"] <= 1120:
+        assert box["top"] >= 0
+        assert box["bottom"] <= page.viewport_size["height"]
+    page.evaluate("scrollTo(0, 0)")
+
+
+def test_labels_are_plain_text_and_amber_is_only_for_starting(page: Page) -> None:
+    clear = "e => getComputedStyle(e).backgroundColor"
+    assert set(page.locator("[data-testid=block-info]").evaluate_all(f"all => all.map({clear})")) <= {"rgba(0, 0, 0, 0)"}
+    amber = page.evaluate(
+        "() => [...document.querySelectorAll('button')].filter((e) => e.checkVisibility() && "
+        "getComputedStyle(e).backgroundColor === 'rgb(242, 169, 59)').map((e) => e.id)"
+    )
+    assert amber in (["gen"], ["anim"])
+
+
+def test_theme_follows_the_system(page: Page, request: pytest.FixtureRequest) -> None:
+    dark = request.node.callspec.params["page"][1]
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(22, 22, 22)" if dark else "rgb(245, 245, 245)"
+    )
+
+
+def test_result_comes_before_settings_on_a_phone(page: Page) -> None:
+    show(page, "Create")
+    ask, see, settings = (page.locator(one).evaluate(BOX) for one in ("#c_ask", "#c_see", "#c_set"))
+    if page.viewport_size["width"] <= 1120:
+        assert ask["bottom"] <= see["top"] + 1
+        assert see["bottom"] <= settings["top"] + 1
+    else:
+        assert see["left"] >= ask["right"] - 1
+
+
+def test_keyboard_alone_reaches_prompt_choices_and_start(browser: Browser, address: str) -> None:
+    page = open_page(browser, address)
+    page.focus("#f_width input >> nth=0")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#f_width input >> nth=1")).to_be_checked()
+    ring = page.evaluate("getComputedStyle(document.activeElement.closest('label')).outlineStyle")
+    assert ring == "solid"
+    page.focus("#f_prompt textarea")
+    reached = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert "gen" in reached
+    page.context.close()
+
+
+def test_reduced_motion_stops_all_of_it(browser: Browser, address: str) -> None:
+    page = open_page(browser, address, reduced_motion="reduce")
+    moving = page.evaluate(
+        "() => [...document.querySelectorAll('#create *, #bar *')].filter((e) => "
+        "getComputedStyle(e).transitionDuration.split(',').some((t) => parseFloat(t) > 0)).length"
+    )
+    assert moving == 0
+    page.context.close()

@@ -1,0 +1,385 @@
+"""Create and Video in a real browser, with the real pocket models: from the first look to the downloaded file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.e2e.browser import open_browser, open_page, running_app
+
+pytestmark = pytest.mark.e2e
+LONG = 180_000  # milliseconds for what runs a model on two slow cores
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = open_browser(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Open pages; at the end none of them may have logged an error or asked another host."""
+    pages: list[Page] = []
+
+    def open_one(**options: Any) -> Page:
+        pages.append(open_page(browser, address, **options))
+        return pages[-1]
+
+    yield open_one
+    faults = [fault for page in pages for fault in page.watch.faults]  # type: ignore[attr-defined]
+    asked = [url for page in pages for url in page.watch.requests]  # type: ignore[attr-defined]
+    for page in pages:
+        page.context.close()
+    assert not faults
+    assert asked
+
+
+def status(page: Page, words: str, where: str = "#stat") -> None:
+    expect(page.locator(where)).to_contain_text(words, timeout=LONG)
+
+
+def run(page: Page, button: str, words: str, where: str = "#stat") -> None:
+    """Press a button and wait for a status that was written after it."""
+    page.eval_on_selector_all(f"{where} [role=status]", "all => all.forEach((e) => { e.dataset.old = 1; })")
+    page.click(button)
+    expect(page.locator(f"{where} [role=status]:not([data-old])")).to_contain_text(words, timeout=LONG)
+
+
+def settings(page: Page) -> None:
+    page.click("#c_fold button.label-wrap")
+    page.wait_for_selector("#f_steps input")
+
+
+def picture(page: Page) -> bytes:
+    body: bytes = page.request.get(page.evaluate("document.querySelector('#pic img').src")).body()
+    return body
+
+
+def to_video(page: Page) -> None:
+    page.click("#room button[role=tab]:has-text('Video')")
+    page.wait_for_selector("#anim")
+    page.wait_for_selector("#v_film .strip")
+
+
+# Create.
+
+
+def test_first_picture_from_the_filled_in_example(open_: Callable[..., Page]) -> None:
+    page = open_()
+    assert page.input_value("#f_prompt textarea") == "a red circle on a blue background"
+    expect(page.locator("#c_line")).to_contain_text(re.compile(r"[\d.]+ of [\d.]+ GiB"))
+    page.focus("#f_prompt textarea")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#stop")).to_be_visible()
+    status(page, "Done in")
+    status(page, "made by a pocket model")
+    expect(page.locator("#stat")).to_contain_text(re.compile(r"Match 0\.\d\d"))
+    expect(page.locator("#stop")).to_be_hidden()
+    shown = page.locator("#pic img")
+    assert shown.get_attribute("alt") == "a red circle on a blue background"
+    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
+    assert "/files/" in f"/{shown.get_attribute('src')}"
+    page.click("text=What will happen")
+    expect(page.locator("#c_facts")).to_contain_text("pocket-flux on cpu, resident")
+
+
+def test_same_seed_gives_the_same_picture_and_a_new_one_another(open_: Callable[..., Page]) -> None:
+    page = open_()
+    settings(page)
+    digests = []
+    for _ in range(2):
+        page.fill("#f_seed input", "7")
+        expect(page.locator("#c_fresh input")).not_to_be_checked()
+        run(page, "#gen", "Done in")
+        digests.append(hashlib.sha256(picture(page)).hexdigest())
+    assert digests[0] == digests[1]
+    page.check("#c_fresh input")
+    run(page, "#gen", "Done in")
+    expect(page.locator("#f_seed input")).not_to_have_value("7")
+    assert hashlib.sha256(picture(page)).hexdigest() != digests[0]
+    seed = page.input_value("#f_seed input")
+    page.click("text=Reuse seed")
+    expect(page.locator("#c_fresh input")).not_to_be_checked()
+    assert page.input_value("#f_seed input") == seed
+
+
+def test_candidates_are_chosen_copied_downloaded_and_dropped_back(open_: Callable[..., Page], tmp_path: Path) -> None:
+    page = open_()
+    page.click("#f_width label:has([value='5:3'])")
+    page.click("#f_count label:has-text('2')")
+    page.fill("#f_prompt textarea", "a green star on a white background")
+    page.click("#gen")
+    expect(page.locator("#c_row button")).to_have_count(2, timeout=LONG)
+    status(page, "Done in")
+    first = page.get_attribute("#pic img", "src")
+    page.click("#c_row button >> nth=1")
+    expect(page.locator("#c_row button >> nth=1")).to_have_attribute("aria-pressed", "true")
+    assert page.get_attribute("#pic img", "src") != first
+    status(page, "Picture 2 of 2")
+    page.click("#c_acts [data-copy]")
+    expect(page.locator("#c_acts [data-copy]")).to_have_text("Copied")
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert (copied["width"], copied["height"], copied["prompt"]) == (160, 96, "a green star on a white background")
+    with page.expect_download() as waiting:
+        page.click("#c_acts a[download]")
+    saved = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(saved)
+    assert saved.name.startswith("a-green-star")
+    other = open_()
+    settings(other)
+    other.set_input_files("#f_file input[type=file]", str(saved))
+    expect(other.locator("#f_prompt textarea")).to_have_value("a green star on a white background")
+    expect(other.locator("#f_width input[value='5:3']")).to_be_checked()
+    expect(other.locator("#c_set")).to_contain_text("Its settings are back")
+
+
+def test_a_foreign_picture_has_no_settings_and_changes_nothing(open_: Callable[..., Page], tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "mine.png")
+    page = open_()
+    settings(page)
+    page.set_input_files("#f_file input[type=file]", str(tmp_path / "mine.png"))
+    expect(page.locator("#c_set [role=alert]")).to_contain_text("carries no record")
+    assert page.input_value("#f_prompt textarea") == "a red circle on a blue background"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("steps", "0", "Steps: 0 is not accepted. Allowed: a whole number from 1 to 150."),
+        ("steps", "many", "Steps: 'many' is not accepted. Allowed: a whole number from 1 to 150."),
+        ("seed", str(2**64), "Allowed: a whole number from 0 to 18446744073709551615."),
+        ("guidance", "nan", "Guidance: nan is not accepted. Allowed: a number from 0 to 30."),
+    ],
+)
+def test_a_bad_value_is_named_at_its_field_and_nothing_is_lost(
+    open_: Callable[..., Page], field: str, value: str, said: str
+) -> None:
+    page = open_()
+    settings(page)
+    page.fill("#f_prompt textarea", "a blue heart")
+    page.fill(f"#f_{field} input", value)
+    if field == "seed":
+        expect(page.locator("#c_fresh input")).not_to_be_checked()
+    page.click("#gen")
+    expect(page.locator("#c_line [role=alert]")).to_contain_text(said)
+    status(page, "Not started")
+    expect(page.locator(f"#f_{field} input")).to_have_attribute("aria-invalid", "true")
+    assert page.input_value("#f_prompt textarea") == "a blue heart"
+    assert "Traceback" not in page.content()
+    page.fill(f"#f_{field} input", "")
+    expect(page.locator("#c_line [role=alert]")).to_have_count(0)
+    expect(page.locator(f"#f_{field} input")).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_an_empty_prompt_is_refused(open_: Callable[..., Page]) -> None:
+    page = open_()
+    page.fill("#f_prompt textarea", "   ")
+    page.click("#gen")
+    status(page, "Not started")
+    expect(page.locator("#c_line [role=alert]")).to_contain_text("Prompt")
+
+
+def test_escape_stops_within_a_step_and_keeps_the_last_picture(open_: Callable[..., Page]) -> None:
+    page = open_()
+    page.click("#gen")
+    status(page, "Done in")
+    kept = page.get_attribute("#pic img", "src")
+    settings(page)
+    page.fill("#f_steps input", "150")
+    page.click("#gen")
+    expect(page.locator("#stat")).to_contain_text(re.compile(r"Step \d+ of 150"), timeout=LONG)
+    page.keyboard.press("Escape")
+    expect(page.locator("#stat")).to_contain_text("Stopped", timeout=5_000)
+    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator("#pic img")).to_have_attribute("src", kept or "")
+    expect(page.locator("#bar .queue")).to_have_text("idle", timeout=8_000)
+
+
+def test_a_second_visitor_waits_and_is_told_so(open_: Callable[..., Page]) -> None:
+    first, second = open_(), open_()
+    settings(first)
+    first.fill("#f_steps input", "150")
+    first.click("#gen")
+    expect(first.locator("#stat")).to_contain_text(re.compile(r"Step \d+ of 150"), timeout=LONG)
+    second.click("#gen")
+    status(second, "1 ahead of you")
+    second.click("#stop")
+    expect(second.locator("#stat")).to_contain_text("Stopped", timeout=5_000)
+    expect(first.locator("#stat")).to_contain_text("of 150")
+    first.click("#stop")
+    expect(first.locator("#stat")).to_contain_text("Stopped", timeout=5_000)
+
+
+def test_closing_the_tab_ends_its_work(open_: Callable[..., Page]) -> None:
+    page, watcher = open_(), open_()
+    settings(page)
+    page.fill("#f_steps input", "150")
+    page.click("#gen")
+    expect(page.locator("#stat")).to_contain_text(re.compile(r"Step \d+ of 150"), timeout=LONG)
+    page.close()
+    expect(watcher.locator("#bar .queue")).to_have_text("idle", timeout=10_000)
+
+
+def test_words_of_a_user_stay_words(open_: Callable[..., Page]) -> None:
+    page = open_()
+    page.fill("#f_prompt textarea", "<img src=x onerror='window.hit=1'> ${window.hit=2} {{7*7}} video")
+    expect(page.locator("#c_about")).to_contain_text("ignores:")
+    page.click("#gen")
+    status(page, "Done in")
+    assert page.evaluate("window.hit") is None
+    assert page.get_attribute("#pic img", "alt") == "<img src=x onerror='window.hit=1'> ${window.hit=2} {{7*7}} video"
+
+
+def test_unknown_words_are_said_and_a_film_is_suggested(open_: Callable[..., Page]) -> None:
+    page = open_()
+    page.fill("#f_prompt textarea", "a blue lighthouse moving from left to right")
+    expect(page.locator("#c_about")).to_contain_text("ignores: lighthouse")
+    expect(page.locator("#c_about")).to_contain_text("reads like a film")
+    page.click("text=Make a film instead")
+    page.wait_for_selector("#anim")
+    expect(page.locator("#f_film textarea")).to_have_value("a blue lighthouse moving from left to right")
+    expect(page.locator(".card:visible")).to_have_count(3)
+    expect(page.locator("#f_stages-2-prompt textarea")).to_have_value("a blue lighthouse at the right")
+
+
+# Video.
+
+
+def test_a_film_from_prompt_to_file(open_: Callable[..., Page], tmp_path: Path) -> None:
+    page = open_()
+    to_video(page)
+    expect(page.locator("#v_film .total")).to_contain_text("45 frames · 12 fps · 3.75 s")
+    expect(page.locator("#v_film .wait")).to_have_count(2)
+    page.fill("#f_film textarea", "a red circle moving from left to right on a white background")
+    page.click("#v_plan")
+    expect(page.locator("#f_stages-0-prompt textarea")).to_have_value("a red circle at the left on a white background")
+    page.click("#f_keyframes label:has-text('2')")
+    expect(page.locator(".card:visible")).to_have_count(2)
+    expect(page.locator("#v_film .total")).to_contain_text("23 frames · 12 fps")
+    page.click("#v_fold button.label-wrap")
+    page.fill("#f_frames_per_transition input", "14")
+    expect(page.locator("#v_film .total")).to_contain_text("14 frames")
+    page.focus("#f_film textarea")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#v_film .run")).to_have_count(1, timeout=LONG)
+    expect(page.locator("#v_film .run")).to_contain_text(re.compile(r"Step \d+ of \d+"), timeout=LONG)
+    status(page, "Done in", "#v_stat")
+    status(page, "made by pocket models", "#v_stat")
+    expect(page.locator("#v_film .done")).to_have_count(1)
+    expect(page.locator("#v_film .done img")).to_have_count(4)
+    expect(page.locator("#v_film .total")).to_contain_text("about")
+    expect(page.locator(".card:visible .figs >> nth=0")).to_contain_text("Match")
+    video = page.locator("#v_mon video")
+    page.wait_for_function("document.querySelector('#v_mon video').readyState >= 2")
+    assert video.evaluate("film => [film.videoWidth, film.videoHeight, film.error]") == [160, 96, None]
+    assert video.evaluate("film => film.duration") == pytest.approx(14 / 12, abs=0.02)
+    page.focus(".ctl input")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".ctl")).to_contain_text("Frame 2 of 14")
+    page.click("[data-play]")
+    page.wait_for_function("document.querySelector('#v_mon video').currentTime > 0.3")
+    with page.expect_download() as waiting:
+        page.click("#v_acts a[download]")
+    saved = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(saved)
+    assert saved.suffix == ".mp4"
+    assert saved.read_bytes()[4:8] == b"ftyp"
+
+
+def test_one_changed_stage_draws_one_keyframe(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_video(page)
+    run(page, "#v_keys", "Keyframes ready", "#v_stat")
+    before = page.eval_on_selector_all(".card .pic", "all => all.map(image => image.src)")
+    assert len(before) == 3
+    page.fill("#f_stages-1-prompt textarea", "a yellow heart in the center on a black background")
+    expect(page.locator(".card:visible >> nth=1")).to_contain_text("Not drawn yet")
+    run(page, "#v_keys", "Keyframes ready", "#v_stat")
+    expect(page.locator(".card .pic")).to_have_count(3)
+    after = page.eval_on_selector_all(".card .pic", "all => all.map(image => image.src)")
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True]
+    run(page, "role=button[name='Redo stage 3']", "Keyframes ready", "#v_stat")
+    expect(page.locator("#f_stages-2-seed input")).to_have_value(re.compile(r"\d+"))
+    again = page.eval_on_selector_all(".card .pic", "all => all.map(image => image.src)")
+    assert [old == new for old, new in zip(after, again, strict=True)] == [True, True, False]
+
+
+def test_cards_move_come_and_go_without_losing_words(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_video(page)
+
+    def prompts() -> list[str]:
+        return page.eval_on_selector_all(".card textarea", "all => all.filter(e => e.offsetParent).map(e => e.value)")
+
+    first = prompts()
+    page.fill("#f_stages-0-prompt textarea", "a purple cross")
+    page.fill("#f_stages-0-seed input", "5")
+    page.click("role=button[name='Move stage 1 right']")
+    expect(page.locator("#f_stages-1-prompt textarea")).to_have_value("a purple cross")
+    expect(page.locator("#f_stages-1-seed input")).to_have_value("5")
+    assert prompts() == [first[1], "a purple cross", first[2]]
+    page.click("#v_add")
+    expect(page.locator(".card:visible")).to_have_count(4)
+    expect(page.locator("#v_film .total")).to_contain_text("67 frames")
+    page.click("role=button[name='Remove stage 1']")
+    expect(page.locator(".card:visible")).to_have_count(3)
+    assert prompts() == ["a purple cross", first[2], first[2]]
+    page.click("role=button[name='Remove stage 3']")
+    expect(page.locator(".card:visible")).to_have_count(2)
+    expect(page.locator("role=button[name='Remove stage 1']")).to_be_disabled()
+
+
+def test_a_bad_stage_is_named_at_its_card(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_video(page)
+    page.fill("#f_stages-1-prompt textarea", "")
+    page.click("#anim")
+    status(page, "Not started", "#v_stat")
+    expect(page.locator("#v_line [role=alert]")).to_contain_text("Stage 2, prompt")
+    expect(page.locator("#f_stages-1-prompt textarea")).to_have_attribute("aria-invalid", "true")
+    page.fill("#f_stages-1-prompt textarea", "a red cross")
+    page.fill("#f_stages-0-seed input", "-1")
+    expect(page.locator("#v_line [role=alert]")).to_contain_text("Stage 1, seed: -1 is not accepted")
+
+
+def test_stop_ends_a_film_and_keeps_its_keyframes(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_video(page)
+    page.click("#anim")
+    expect(page.locator("#v_film .run")).to_contain_text(re.compile(r"Step \d+ of \d+"), timeout=LONG)
+    page.click("#v_stop")
+    expect(page.locator("#v_stat")).to_contain_text("Stopped", timeout=8_000)
+    expect(page.locator(".card .pic")).to_have_count(3)
+    expect(page.locator("#v_stop")).to_be_hidden()
+    expect(page.locator("#bar .queue")).to_have_text("idle", timeout=8_000)
+
+
+def test_a_picture_is_sent_to_video_with_its_seed(open_: Callable[..., Page]) -> None:
+    page = open_()
+    settings(page)
+    page.fill("#f_seed input", "11")
+    expect(page.locator("#c_fresh input")).not_to_be_checked()
+    page.click("#gen")
+    status(page, "Done in")
+    page.click("#c_acts [data-do=video]")
+    page.wait_for_selector("#anim")
+    expect(page.locator("#f_film textarea")).to_have_value("a red circle on a blue background")
+    expect(page.locator("#f_stages-0-seed input")).to_have_value("11")
