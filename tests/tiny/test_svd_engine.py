@@ -98,8 +98,11 @@ def test_a_cancelled_engine_makes_the_next_transition(offload: str, load: Callab
         if call == 3:
             raise Cancelled("stopped")
 
+    hooks = getattr(engine._pipeline, "_all_hooks", None)
     with pytest.raises(Cancelled):
         sample(engine, stop)
+    if offload == "model":  # every part went back to host memory and waits under a new hook
+        assert engine._pipeline._all_hooks is not hooks
     assert np.array_equal(before, sample(engine))
 
 
