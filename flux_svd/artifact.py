@@ -178,7 +178,8 @@ def models_of(recipe: Recipe) -> tuple[str, ...]:
     """Return the names of the models that made it, image model first."""
     if isinstance(recipe, ImageRecipe):
         return (recipe.model,)
-    return (recipe.keyframes[0].model, recipe.transitions[0].model)
+    drawn = dict.fromkeys(key.model for key in recipe.keyframes if isinstance(key, ImageRecipe))
+    return (*drawn, recipe.transitions[0].model)
 
 
 def _record(request: Request, recipe: Recipe) -> str:

@@ -56,8 +56,9 @@ class Clock:
 
     def _count(self, recipe: ImageRecipe | VideoRecipe, plan: Plan) -> None:
         if isinstance(recipe, VideoRecipe):
-            for keyframe in recipe.keyframes:
-                self._count(keyframe, plan)
+            for keyframe in dict.fromkeys(recipe.keyframes):
+                if isinstance(keyframe, ImageRecipe):
+                    self._count(keyframe, plan)
             first = recipe.transitions[0]
             self.steps_left["animate"] += sum(part.unet_calls for part in recipe.transitions)
             self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{first.method}"

@@ -42,6 +42,11 @@ def read_picture(source: Path | bytes, *, field: str) -> Image.Image:
         raise UnreadableFile(field, name, f"an undamaged picture ({error})") from None
 
 
+def cover(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Return the picture at width × height pixels: scaled to cover them, what stands over cut evenly at both sides."""
+    return ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+
+
 def encode_png(picture: Image.Image, *, pnginfo: object = None) -> bytes:
     """Return the picture as PNG bytes; equal pixels give equal bytes."""
     buffer = io.BytesIO()

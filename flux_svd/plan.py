@@ -11,7 +11,7 @@ from flux_svd import storyboard
 from flux_svd.catalog import ModelSpec
 from flux_svd.errors import InvalidRequest
 from flux_svd.memory import Placement
-from flux_svd.recipe import Recipe, VideoRecipe, fingerprint, recipe_from_json, to_json
+from flux_svd.recipe import ImageRecipe, Recipe, VideoRecipe, fingerprint, recipe_from_json, to_json
 from flux_svd.request import Request, make_request
 
 
@@ -81,7 +81,8 @@ def keyframes_only(plan: Plan) -> Plan:
     film = plan.recipes[0]
     if not isinstance(film, VideoRecipe):
         raise InvalidRequest("kind", "image", "a plan for a film")
-    return replace(plan, recipes=film.keyframes, placements=(plan.placements[0], plan.placements[-1]))
+    drawn = dict.fromkeys(key for key in film.keyframes if isinstance(key, ImageRecipe))  # a loop ends where it began
+    return replace(plan, recipes=tuple(drawn), placements=(plan.placements[0], plan.placements[-1]))
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

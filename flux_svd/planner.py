@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
-from flux_svd import memory, storyboard
+from flux_svd import memory, storyboard, timeline
 from flux_svd.catalog import (
     AUTO_IMAGE,
     AUTO_SCORER,
@@ -21,7 +21,17 @@ from flux_svd.catalog import (
 from flux_svd.errors import DoesNotFit, InvalidRequest, ModelUnavailable
 from flux_svd.memory import Budget, Placement
 from flux_svd.plan import Decision, Inventory, Plan
-from flux_svd.recipe import ImageRecipe, Precision, TransitionRecipe, Versions, VideoRecipe, derive_seed, fingerprint
+from flux_svd.recipe import (
+    GivenPicture,
+    ImageRecipe,
+    KeyframeRecipe,
+    Precision,
+    TransitionRecipe,
+    Versions,
+    VideoRecipe,
+    derive_seed,
+    fingerprint,
+)
 from flux_svd.request import ImageRequest, Request, VideoRequest
 
 TILED_ABOVE_PIXELS = 1024 * 1024  # the VAE's own training size; larger decodes go in tiles
@@ -73,15 +83,19 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
     video = _choose(request.video_model, "video_model", AUTO_VIDEO, ("svd",), budget, inventory, notes, like=spec)
     width, height = _size(request, spec, spec.film_size, notes)
     _check_sides(width, height, video)
-    stages = _stages(request, notes)
-    gaps = _gaps(request, len(stages), notes)
+    line = timeline.lay_out(request, notes)
     # One seed for all keyframes: FLUX keeps composition and subject more alike from the same noise.
-    own = [wish.seed for wish in request.stages] if request.stages else [None] * len(stages)
-    prompts = [(stage.prompt, seed if wish is None else wish) for stage, wish in zip(stages, own, strict=True)]
-    keyframes = _image_recipes(request, spec, prompts, width, height, budget, notes)
-    notes.append(Decision("keyframes", str(len(stages)), "all from one seed, so that the subject stays alike"))
-    placed = _place_image(spec, keyframes[0], budget, notes)
-    transitions = _transitions(request, video, keyframes, gaps, seed, budget, notes)
+    prompts = [(timed.stage.prompt, seed if timed.seed is None else timed.seed) for timed in line.stages]
+    drawn = _image_recipes(request, spec, prompts, width, height, budget, notes)
+    keyframes = tuple(
+        recipe if timed.picture is None else GivenPicture(timed.picture, width, height)
+        for timed, recipe in zip(line.stages, drawn, strict=True)
+    )
+    given = sum(timed.picture is not None for timed in line.stages)
+    notes.append(Decision("keyframes", str(len(keyframes)), "all from one seed, so that the subject stays alike" if not given
+                          else f"{given} given, cut to {width} × {height}; the others from one seed"))
+    placed = _place_image(spec, drawn[0], budget, notes)
+    transitions = _transitions(request, video, keyframes, line.ways, seed, budget, notes)
     longest = max(part.frames for part in transitions)
     chunk = 8
     film = VideoRecipe(
@@ -97,7 +111,7 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
     moving = memory.place(video, transitions[0].precision, work, budget)
     notes.append(_placement_note(moving))
     scorer = _place_scorer(budget, inventory, notes)
-    return Plan(request, seed, (film,), (placed, moving, scorer), tuple(notes), stages)
+    return Plan(request, seed, (film,), (placed, moving, scorer), tuple(notes), tuple(timed.stage for timed in line.stages))
 
 
 def _choose(
@@ -201,13 +215,14 @@ def _image_recipes(
     tiled = width * height > TILED_ABOVE_PIXELS
     if tiled:
         notes.append(Decision("decode", "in tiles", "the picture is larger than one megapixel"))
+    versions = installed_versions("torch", "diffusers", "transformers")
     return tuple(
         ImageRecipe(
             model=spec.name, revision=spec.revision, prompt=prompt, negative_prompt=request.negative_prompt or "",
             seed=seed, width=width, height=height, steps=steps,
             guidance=guidance if spec.guidance_kind != "none" else 0.0, guidance_kind=spec.guidance_kind,
             references=request.references, precision=_precision(spec, budget), prompt_tokens=spec.prompt_tokens,
-            tiled_decode=tiled, versions=installed_versions("torch", "diffusers", "transformers"),
+            tiled_decode=tiled, versions=versions,
         )
         for prompt, seed in prompts
     )
@@ -243,54 +258,27 @@ def _placement_note(placed: Placement) -> Decision:
     return Decision("placement", value, f"{how}: about {memory.format_gib(placed.peak_bytes)}")
 
 
-def _stages(request: VideoRequest, notes: list[Decision]) -> tuple[storyboard.MotionStage, ...]:
-    if request.stages is not None:
-        notes.append(Decision("stages", str(len(request.stages)), "your own"))
-        return tuple(storyboard.MotionStage(f"Stage {n}", wish.prompt) for n, wish in enumerate(request.stages, 1))
-    count = request.keyframes or (storyboard.keyframes_for(request.total_frames) if request.total_frames else 3)
-    motion = storyboard.find_motion(request.prompt)
-    notes.append(Decision("stages", str(count), f"phases of {motion.name}" if motion else "moments of the scene"))
-    return storyboard.write_stages(request.prompt, count)
-
-
-def _gaps(request: VideoRequest, keyframes: int, notes: list[Decision]) -> tuple[int, ...]:
-    if request.total_frames is not None:
-        gaps = storyboard.frames_of_gaps(request.total_frames, keyframes)
-    else:
-        gaps = (request.frames_per_transition or 23,) * (keyframes - 1)  # 3 keyframes → 45 frames
-    if max(gaps) > storyboard.MAX_TRAINED_FRAMES:
-        total = sum(gaps) - (keyframes - 2)
-        raise InvalidRequest(
-            "frames_per_transition", max(gaps),
-            f"3 to {storyboard.MAX_TRAINED_FRAMES}: SVD was not trained on more. For {total} frames use "
-            f"{storyboard.keyframes_for(total)} keyframes",
-        )
-    thinned = [gap for gap in gaps if storyboard.stride_for(gap) > 1]
-    if thinned:
-        notes.append(Decision("thinning", f"{len(thinned)} transitions",
-                              f"fewer than {storyboard.MIN_TRAINED_FRAMES} frames: made longer, then every k-th is kept"))
-    return gaps
-
-
 def _transitions(
-    request: VideoRequest, video: ModelSpec, keyframes: tuple[ImageRecipe, ...], gaps: tuple[int, ...], seed: int,
-    budget: Budget, notes: list[Decision],
+    request: VideoRequest, video: ModelSpec, keyframes: tuple[KeyframeRecipe, ...], ways: tuple[timeline.Way, ...],
+    seed: int, budget: Budget, notes: list[Decision],
 ) -> tuple[TransitionRecipe, ...]:
     steps = request.transition_steps if request.transition_steps is not None else video.steps
     prints = [fingerprint(keyframe) for keyframe in keyframes]
+    versions = installed_versions("torch", "diffusers", "transformers")
     parts = []
-    for index, kept in enumerate(gaps):
-        stride = storyboard.stride_for(kept)
+    for index, way in enumerate(ways):
+        stride = storyboard.stride_for(way.frames)
+        role = "transition" if way.part == 0 else f"transition {way.gap}"
         parts.append(
             TransitionRecipe(
                 model=video.name, revision=video.revision, method=request.transition, start=prints[index],
-                end=prints[index + 1], seed=derive_seed(seed, "transition", index), width=keyframes[0].width,
-                height=keyframes[0].height, frames=(kept - 1) * stride + 1, stride=stride, steps=steps,
+                end=prints[index + 1], seed=derive_seed(seed, role, way.part or way.gap), width=keyframes[0].width,
+                height=keyframes[0].height, frames=(way.frames - 1) * stride + 1, stride=stride, steps=steps,
                 guidance=video.guidance, motion_bucket_id=request.motion_bucket_id,
                 conditioning_fps=request.conditioning_fps or min(request.fps, 30),
                 noise_aug_strength=0.02,  # SVD model card; arXiv:2410.05651 uses the same
                 motion_alignment=0.2, alignment_rounds=3,  # arXiv:2602.12679, sequential variant
-                precision=_precision(video, budget), versions=installed_versions("torch", "diffusers", "transformers"),
+                precision=_precision(video, budget), versions=versions,
             )
         )
     calls = sum(part.unet_calls for part in parts)

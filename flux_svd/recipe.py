@@ -48,6 +48,24 @@ class ImageRecipe:
 
 
 @dataclass(frozen=True)
+class GivenPicture:
+    """A stored picture as a keyframe, cut at its longer sides to the film's shape and scaled: never squashed, nothing drawn.
+
+    Attributes:
+        sha256: the picture's id.
+        width, height: pixels, of the film.
+    """
+
+    sha256: str
+    width: int
+    height: int
+    kind: Literal["given"] = "given"
+
+
+KeyframeRecipe = ImageRecipe | GivenPicture
+
+
+@dataclass(frozen=True)
 class TransitionRecipe:
     """The way from one keyframe to the next.
 
@@ -103,7 +121,7 @@ class VideoRecipe:
         crf: constant rate factor of H.264, 0 (lossless) to 51.
     """
 
-    keyframes: tuple[ImageRecipe, ...]
+    keyframes: tuple[KeyframeRecipe, ...]
     transitions: tuple[TransitionRecipe, ...]
     width: int
     height: int
@@ -133,8 +151,10 @@ class VideoRecipe:
 
 
 Recipe = ImageRecipe | VideoRecipe
-_KINDS: dict[str, type[ImageRecipe] | type[TransitionRecipe] | type[VideoRecipe]] = {
+AnyRecipe = KeyframeRecipe | TransitionRecipe | VideoRecipe
+_KINDS: dict[str, type[ImageRecipe] | type[GivenPicture] | type[TransitionRecipe] | type[VideoRecipe]] = {
     "image": ImageRecipe,
+    "given": GivenPicture,
     "transition": TransitionRecipe,
     "video": VideoRecipe,
 }
@@ -145,7 +165,7 @@ def aligned_steps(steps: int, share: float) -> int:
     return sum(step < share * steps for step in range(steps))
 
 
-def fingerprint(recipe: ImageRecipe | TransitionRecipe | VideoRecipe) -> str:
+def fingerprint(recipe: AnyRecipe) -> str:
     """Return the sha256 (64 hex digits) of the recipe's canonical JSON: the name of the stage it describes."""
     return hashlib.sha256(to_json(recipe).encode()).hexdigest()
 
@@ -161,7 +181,7 @@ def derive_seed(seed: int, role: str, index: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def to_json(recipe: ImageRecipe | TransitionRecipe | VideoRecipe) -> str:
+def to_json(recipe: AnyRecipe) -> str:
     """Return canonical JSON: sorted keys, no spaces, ASCII."""
     return json.dumps(asdict(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -173,12 +193,12 @@ def recipe_from_json(text: str) -> Recipe:
         ValueError: the text is not such a recipe.
     """
     recipe = _build(json.loads(text))
-    if isinstance(recipe, TransitionRecipe):
-        raise ValueError("a transition is a part of a film, not a result")
+    if isinstance(recipe, TransitionRecipe | GivenPicture):
+        raise ValueError(f"{recipe.kind}: a part of a film, not a result")
     return recipe
 
 
-def _build(values: Mapping[str, Any]) -> ImageRecipe | TransitionRecipe | VideoRecipe:
+def _build(values: Mapping[str, Any]) -> AnyRecipe:
     kind = _KINDS.get(str(values.get("kind")))
     if kind is None or set(values) != {field.name for field in fields(kind)}:
         raise ValueError("not a recipe of this version")

@@ -43,6 +43,7 @@ Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 Steps = Annotated[int, Field(ge=1, le=150)]
 Guidance = Annotated[float, Field(ge=0, le=30)]
 PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Length = Annotated[int, Field(ge=3, le=121)]  # frames of a transition; 121 is ten seconds at 12 fps, bridged
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
 
@@ -80,10 +81,17 @@ class ImageRequest(_Picture):
 
 
 class StageWish(_Request):
-    """One motion stage as the user wants it; without a seed it shares the film's."""
+    """One motion stage as the user wants it; without a seed it shares the film's.
+
+    Attributes:
+        picture: a stored picture to use as this keyframe, cut to the film's shape; nothing is drawn then.
+        length: frames from this keyframe to the next, both counted.
+    """
 
     prompt: Prompt
     seed: Seed | None = None
+    picture: PictureId | None = None
+    length: Length | None = None
 
 
 class VideoRequest(_Picture):
@@ -94,12 +102,19 @@ class VideoRequest(_Picture):
         default=None, description="One stage for each keyframe; else the storyboard writes them"
     )
     keyframes: Annotated[int, Field(ge=2, le=61)] | None = Field(default=None, description="How many keyframes")
-    frames_per_transition: Annotated[int, Field(ge=3, le=121)] | None = Field(
+    frames_per_transition: Length | None = Field(
         default=None, description="Frames from one keyframe to the next, both counted"
     )
     total_frames: Annotated[int, Field(ge=3, le=MAX_FRAMES)] | None = Field(
         default=None, description="Frames of the whole film, instead of frames per transition"
     )
+    seconds: Annotated[float, Field(gt=0, le=MAX_FRAMES)] | None = Field(
+        default=None, description="Length of the whole film, instead of its frames"
+    )
+    lengths: Annotated[tuple[Length, ...], Field(min_length=1, max_length=61)] | None = Field(
+        default=None, description="Frames of each transition, both keyframes counted, instead of one length for all"
+    )
+    loop: bool = Field(default=False, description="End at the first keyframe again")
     fps: Annotated[int, Field(ge=1, le=60)] = Field(default=12, description="Frames a second at playback")
     video_model: Name = Field(default="auto", description="Model that fills the way between keyframes")
     transition: Transition = Field(default="bidirectional", description="How the way between keyframes is filled")
@@ -111,8 +126,11 @@ class VideoRequest(_Picture):
 
     @model_validator(mode="after")
     def _one_length(self) -> VideoRequest:
-        if self.total_frames is not None and self.frames_per_transition is not None:
-            raise ValueError("total_frames and frames_per_transition exclude each other")
+        own = any(wish.length is not None for wish in self.stages or ())
+        ways_to_say = ("total_frames", "seconds", "lengths", "frames_per_transition")
+        lengths = [name for name in ways_to_say if getattr(self, name) is not None]
+        if len(lengths) > 1 or (own and lengths not in ([], ["frames_per_transition"])):
+            raise ValueError(f"{' and '.join(lengths + ['the lengths of stages'] * own)} exclude each other")
         if self.stages is not None and self.keyframes is not None and len(self.stages) != self.keyframes:
             raise ValueError(f"keyframes is {self.keyframes} but there are {len(self.stages)} stages")
         return self

@@ -25,10 +25,11 @@ from flux_svd.clock import Clock
 from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled
-from flux_svd.pictures import encode_png
+from flux_svd.files import write_new
+from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Plan
 from flux_svd.progress import OnStep, Phase, Progress
-from flux_svd.recipe import ImageRecipe, TransitionRecipe, VideoRecipe, fingerprint
+from flux_svd.recipe import GivenPicture, ImageRecipe, KeyframeRecipe, TransitionRecipe, VideoRecipe, fingerprint
 from flux_svd.store import Stage, Store
 
 SCORED_FRAMES = 64  # enough for a mean over a film; a long one is thinned evenly
@@ -63,7 +64,9 @@ class Run:
         return self._save_image(picture, recipe, run, name)
 
     def _make_film(self, recipe: VideoRecipe) -> VideoArtifact:
-        keys = [self._picture(key, n, len(recipe.keyframes)) for n, key in enumerate(recipe.keyframes, 1)]
+        distinct = dict.fromkeys(recipe.keyframes)  # a loop ends where it began
+        pictures = {key: self._picture(key, n, len(distinct)) for n, key in enumerate(distinct, 1)}
+        keys = [pictures[key] for key in recipe.keyframes]
         film = self._film(recipe, keys)
         run = self._facts(recipe.transitions[0].model, self._film_scores(keys, recipe))
         return self._save_film(film.data, keys, recipe, dataclasses.replace(run, ends=film.facts.get("ends")))
@@ -93,8 +96,11 @@ class Run:
         self.store.keep_stage(name, "mp4", stage.data, stage.facts)
         return stage
 
-    def _picture(self, recipe: ImageRecipe, item: int, items: int) -> Image.Image:
-        """Return the picture of `recipe`, from the store if it was drawn before."""
+    def _picture(self, recipe: KeyframeRecipe, item: int, items: int) -> Image.Image:
+        """Return the picture of `recipe`: a given one fitted, any other from the store if it was drawn before."""
+        if isinstance(recipe, GivenPicture):
+            with Image.open(self.store.picture(recipe.sha256)) as given:
+                return cover(given, recipe.width, recipe.height)
         name = fingerprint(recipe)
         kept = self.store.find_stage(name, "png")
         if kept is not None:
@@ -169,7 +175,7 @@ class Run:
     def _film_scores(self, keys: Sequence[Image.Image], recipe: VideoRecipe) -> dict[str, Any]:
         """Return the mean over the film's frames against its prompt, and each keyframe against its own stage."""
         film, prints = fingerprint(recipe), [fingerprint(key) for key in recipe.keyframes]
-        own = self._scores(prints, [key.prompt for key in recipe.keyframes], lambda: keys)
+        own = self._scores(prints, [stage.prompt for stage in self.plan.stages], lambda: keys)
         every = max(1, recipe.frames // SCORED_FRAMES)
 
         def shown() -> list[Image.Image]:
@@ -195,6 +201,9 @@ class Run:
         own = run.scores["keyframes"]
         files = []
         for n, (key, part) in enumerate(zip(keys, recipe.keyframes, strict=True)):
+            if isinstance(part, GivenPicture):  # the user's own picture: neither made here nor marked as made by a model
+                files.append(write_new(self._folder(), f"{stem}_keyframe-{n + 1}", ".png", encode_png(key)))
+                continue
             facts = dataclasses.replace(run, scores={"scorer": self.plan.scorer, "clip_cosine": own[n]}, ends=None)
             files.append(self._save_image(key, part, facts, f"{stem}_keyframe-{n + 1}").path)
         path = self._save(artifact.mark_film(data, request, recipe), ".mp4", recipe, run, stem)
@@ -202,10 +211,12 @@ class Run:
 
     def _save(self, data: bytes, suffix: str, recipe: ImageRecipe | VideoRecipe, run: RunFacts, name: str) -> Path:
         self._tell("save")
-        folder = self.output_dir / (self.job.day if self.job else datetime.date.today().isoformat())
         return artifact.save(
-            data, suffix, folder, self.plan.request, recipe, run, name=name, placement=self._placements(), job=self.job
+            data, suffix, self._folder(), self.plan.request, recipe, run, name=name, placement=self._placements(), job=self.job
         )
+
+    def _folder(self) -> Path:
+        return self.output_dir / (self.job.day if self.job else datetime.date.today().isoformat())
 
     def _named(self, stem: str) -> str:
         return f"{stem}_{self.job.id}" if self.job else stem

@@ -72,6 +72,9 @@ class Session:
         """
         for picture in request.references:
             self.store.picture(picture)
+        for index, wish in enumerate(getattr(request, "stages", None) or ()):
+            if wish.picture is not None:
+                self.store.picture(wish.picture, field=f"stages.{index}.picture")
         budget = device.read_budget(self.home, vram_bytes=self._vram_bytes)
         plan = make_plan(request, budget, weights.read_inventory(self.home), random.SystemRandom())
         return dataclasses.replace(plan, seconds=Clock(self.store, plan).predict())

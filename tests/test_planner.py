@@ -98,9 +98,10 @@ def test_total_frames_alone_choose_the_keyframes() -> None:
     assert len(film_of(total_frames=121)[1].keyframes) == 6
 
 
-def test_a_transition_beyond_the_training_is_refused_with_the_keyframes_that_would_do() -> None:
-    with pytest.raises(InvalidRequest, match="3 keyframes"):
-        film_of(keyframes=2, frames_per_transition=40)
+def test_a_transition_beyond_the_training_is_bridged_and_the_plan_says_so() -> None:
+    plan, film = film_of(keyframes=2, frames_per_transition=40)
+    assert (film.frames, [part.frames for part in film.transitions]) == (40, [21, 20])
+    assert any(note.what == "bridges" and "40 frames" in note.why for note in plan.decisions)
 
 
 def test_a_transition_is_bound_to_its_two_keyframes() -> None:

@@ -1,0 +1,152 @@
+"""From a film's wish to its keyframes in time: which stages, how far apart, what stands between. Pure; knows no model.
+
+Frames of a transition count both of its keyframes, so n frames are n − 1 steps, and neighbours share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flux_svd import storyboard
+from flux_svd.errors import InvalidRequest
+from flux_svd.plan import Decision
+from flux_svd.request import MAX_FRAMES, VideoRequest
+from flux_svd.storyboard import MAX_TRAINED_FRAMES, MIN_TRAINED_FRAMES, MotionStage
+
+USUAL_FRAMES = 23  # 3 keyframes → 45 frames, 3.75 s at 12 fps
+USUAL_KEYFRAMES = 3
+
+
+@dataclass(frozen=True)
+class TimedStage:
+    """One keyframe to be: its stage, and what the user wants of it. `picture` is the id of a stored one to use as it is."""
+
+    stage: MotionStage
+    seed: int | None = None
+    picture: str | None = None
+
+
+@dataclass(frozen=True)
+class Way:
+    """One transition to be: its frames, and which part it is of which of the wished transitions (both from 0).
+
+    A transition's seed comes from these two numbers, so that one gap made longer leaves the noise of the others alone.
+    """
+
+    frames: int
+    gap: int
+    part: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Keyframes in order (in a loop the first one again at the end) and the ways between them, one fewer."""
+
+    stages: tuple[TimedStage, ...]
+    ways: tuple[Way, ...]
+
+
+def lay_out(request: VideoRequest, notes: list[Decision]) -> Timeline:
+    """Return the timeline of the wish, and add to `notes` what was decided.
+
+    Raises:
+        InvalidRequest: the wished lengths do not go together, or make a film of more than `MAX_FRAMES` frames.
+    """
+    total = _total_frames(request, notes)
+    keyframes = _count_keyframes(request, total)
+    lengths = _lengths(request, total, keyframes - 1 + request.loop)
+    frames = sum(lengths) - len(lengths) + 1
+    if frames > MAX_FRAMES:
+        field = next(name for name in ("lengths", "frames_per_transition", "stages", "keyframes") if getattr(request, name))
+        raise InvalidRequest(field, getattr(request, field), f"lengths that make at most {MAX_FRAMES} frames, not {frames}")
+    parts = [_parts(length) for length in lengths]
+    stages = _stages(request, keyframes, parts, notes)
+    ways = tuple(Way(n, gap, part) for gap, within in enumerate(parts) for part, n in enumerate(within))
+    if request.loop:
+        notes.append(Decision("loop", "the last keyframe is the first", "drawn once"))
+    longest = max(lengths)
+    if longest > MAX_TRAINED_FRAMES:
+        inserted = len(ways) - len(lengths)
+        notes.append(Decision("bridges", f"{inserted} keyframes halfway",
+                              f"a transition of {longest} frames is longer than the {MAX_TRAINED_FRAMES} SVD was trained on"))
+    thinned = sum(storyboard.stride_for(way.frames) > 1 for way in ways)
+    if thinned:
+        notes.append(Decision("thinning", f"{thinned} transitions",
+                              f"fewer than {MIN_TRAINED_FRAMES} frames: made longer, then every k-th is kept"))
+    return Timeline(stages, ways)
+
+
+def _total_frames(request: VideoRequest, notes: list[Decision]) -> int | None:
+    if request.seconds is None:
+        return request.total_frames
+    frames = round(request.seconds * request.fps)
+    if not 3 <= frames <= MAX_FRAMES:
+        allowed = f"{3 / request.fps:.2f} to {MAX_FRAMES / request.fps:.2f} at {request.fps} frames a second"
+        raise InvalidRequest("seconds", request.seconds, allowed)
+    notes.append(Decision("length", f"{frames} frames", f"{request.seconds:g} s at {request.fps} frames a second, as asked"))
+    return frames
+
+
+def _count_keyframes(request: VideoRequest, total: int | None) -> int:
+    """Return how many different keyframes there are: in a loop the return to the first is not counted."""
+    if request.stages is not None:
+        return len(request.stages)
+    if request.keyframes is not None:
+        return request.keyframes
+    if request.lengths is not None:
+        return max(2, len(request.lengths) + (not request.loop))
+    if total is not None:
+        return max(2, storyboard.keyframes_for(total) - request.loop)
+    return USUAL_KEYFRAMES
+
+
+def _lengths(request: VideoRequest, total: int | None, gaps: int) -> tuple[int, ...]:
+    if request.lengths is not None:
+        if len(request.lengths) != gaps:
+            raise InvalidRequest("lengths", request.lengths, f"{gaps} of them, one for each transition")
+        return request.lengths
+    if total is not None:
+        return storyboard.frames_of_gaps(total, gaps + 1)
+    usual = request.frames_per_transition or USUAL_FRAMES
+    own = [wish.length for wish in request.stages or ()]
+    if len(own) > gaps and own[gaps] is not None:
+        raise InvalidRequest(f"stages.{gaps}.length", own[gaps], "no length: no transition follows the last stage of a film "
+                             "that is no loop")
+    return tuple(own[gap] or usual if gap < len(own) else usual for gap in range(gaps))
+
+
+def _parts(length: int) -> tuple[int, ...]:
+    """Return the frames of the transitions that bridge a gap of `length` frames, as few and as even as training allows."""
+    return storyboard.frames_of_gaps(length, storyboard.keyframes_for(length))
+
+
+def _stages(
+    request: VideoRequest, keyframes: int, parts: Sequence[tuple[int, ...]], notes: list[Decision]
+) -> tuple[TimedStage, ...]:
+    if request.stages is not None:
+        notes.append(Decision("stages", str(keyframes), "your own"))
+        wished = [
+            TimedStage(MotionStage(f"Stage {n}", wish.prompt), wish.seed, wish.picture)
+            for n, wish in enumerate(request.stages, 1)
+        ]
+        return _bridged(wished, parts, request.loop)
+    notes.append(Decision("stages", str(keyframes), storyboard.outline(request.prompt).why))
+    # The storyboard writes what is inserted too: at its share of the film.
+    shares, open_end = [0.0], keyframes - 1
+    for gap, within in enumerate(parts[:open_end]):
+        shares += [(gap + (part + 1) / len(within)) / open_end for part in range(len(within))]
+    written = [TimedStage(stage) for stage in storyboard.stages_at(request.prompt, shares)]
+    return (*written, *_bridged([written[-1], written[0]], parts[-1:], False)[1:]) if request.loop else tuple(written)
+
+
+def _bridged(wished: Sequence[TimedStage], parts: Sequence[tuple[int, ...]], loop: bool) -> tuple[TimedStage, ...]:
+    """Return the wished stages with keyframes inserted where a gap has several parts, and the first again after a loop."""
+    ends = [*wished[1:], wished[0]] if loop else wished[1:]
+    stages = [wished[0]]
+    for start, end, within in zip(wished, ends, parts, strict=False):
+        for part in range(1, len(within)):
+            prompt = storyboard.halfway_prompt(start.stage.prompt, end.stage.prompt, part / len(within))
+            stages.append(TimedStage(MotionStage(f"Between {start.stage.name} and {end.stage.name}", prompt)))
+        stages.append(end)
+    return tuple(stages)

@@ -1,0 +1,237 @@
+"""Films in time: lengths, loops, seconds, bridged gaps and given pictures, from the wish to the plan and through a run."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from flux_svd.artifact import ImageArtifact, VideoArtifact, load_recipe
+from flux_svd.errors import InvalidRequest, UnreadableFile
+from flux_svd.pictures import cover, encode_png
+from flux_svd.plan import Plan, keyframes_only, plan_from_json, plan_to_json
+from flux_svd.recipe import GivenPicture, ImageRecipe, VideoRecipe, fingerprint, recipe_from_json, to_json
+from flux_svd.request import MAX_FRAMES, make_request
+from flux_svd.session import Session
+from tests.fakes import FakeEngines, fake_session
+from tests.test_planner import film_of
+
+PICTURE = "ab" * 32
+
+
+def stages(*prompts: str, **last: Any) -> list[dict[str, Any]]:
+    """Return stages with these prompts; `last` adds fields to the last one."""
+    made: list[dict[str, Any]] = [{"prompt": prompt} for prompt in prompts]
+    made[-1] |= last
+    return made
+
+
+def note_of(plan: Plan, what: str) -> str:
+    return next(f"{note.value} ({note.why})" for note in plan.decisions if note.what == what)
+
+
+def test_each_transition_may_have_a_length_of_its_own() -> None:
+    _, film = film_of(lengths=[14, 25, 9])
+    assert [part.kept_frames for part in film.transitions] == [14, 25, 9]
+    assert film.key_positions == (0, 13, 37, 45)
+    assert film.frames == 14 + 25 + 9 - 2
+
+
+def test_a_stage_may_say_how_long_the_way_from_it_is() -> None:
+    wishes = stages("a", "b", "c")
+    wishes[1]["length"] = 15
+    assert [part.kept_frames for part in film_of(stages=wishes)[1].transitions] == [23, 15]
+    assert [part.kept_frames for part in film_of(stages=wishes, frames_per_transition=20)[1].transitions] == [20, 15]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "allowed"),
+    [
+        ({"lengths": [14, 25], "keyframes": 2}, "lengths", "1 of them"),
+        ({"lengths": [14], "loop": True}, "lengths", "2 of them"),
+        ({"stages": stages("a", "b", length=14)}, "stages.1.length", "no loop"),
+        ({"lengths": [14, 2]}, "lengths.1", "greater than or equal to 3"),
+        ({"seconds": 200.0}, "seconds", "0.25 to 120.08 at 12 frames a second"),
+        ({"seconds": 0.1}, "seconds", "0.25 to 120.08"),
+        ({"seconds": 4.0, "total_frames": 45}, "request", "total_frames and seconds exclude each other"),
+        ({"seconds": 4.0, "frames_per_transition": 14}, "request", "exclude each other"),
+        ({"stages": stages("a", "b"), "loop": True, "total_frames": 45, "lengths": [9, 9]}, "request", "exclude each other"),
+        ({"stages": [{"prompt": "a", "length": 9}, {"prompt": "b"}], "seconds": 4.0}, "request", "the lengths of stages exclude"),
+        ({"keyframes": 20, "frames_per_transition": 121}, "frames_per_transition", "at most 1441 frames"),
+        ({"lengths": [121] * 13}, "lengths", "at most 1441 frames"),
+        ({"stages": stages("a", "b", picture="x")}, "stages.1.picture", "pattern"),
+    ],
+)
+def test_lengths_that_do_not_go_together_are_refused(fields: dict[str, Any], field: str, allowed: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        film_of(**fields)
+    assert caught.value.field == field
+    assert allowed in caught.value.allowed
+
+
+def test_seconds_become_frames_and_the_plan_shows_both() -> None:
+    plan, film = film_of(seconds=10.0)
+    assert film.frames == 120
+    assert note_of(plan, "length") == "120 frames (10 s at 12 frames a second, as asked)"
+    assert "120 frames · 12 fps · 10.00 s" in note_of(plan, "film")
+    assert film_of(seconds=3.75, fps=24)[1].frames == 90
+
+
+def test_a_loop_ends_at_its_first_keyframe_which_is_drawn_once() -> None:
+    plan, film = film_of(loop=True, stages=stages("a", "b", "c"))
+    assert film.keyframes[0] == film.keyframes[-1]
+    assert [part.kept_frames for part in film.transitions] == [23, 23, 23]
+    assert film.transitions[-1].end == fingerprint(film.keyframes[0])
+    assert [recipe.prompt for recipe in keyframes_only(plan).recipes if isinstance(recipe, ImageRecipe)] == ["a", "b", "c"]
+    assert len(plan.stages) == len(film.keyframes)
+
+
+def test_a_loop_of_a_given_length_has_it() -> None:
+    assert film_of(loop=True, total_frames=97)[1].frames == 97
+    assert film_of(loop=True, seconds=4.0)[1].frames == 48
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(3, 121), st.booleans(), st.integers(2, 6))
+def test_no_transition_leaves_the_trained_lengths(length: int, loop: bool, keyframes: int) -> None:
+    _, film = film_of(keyframes=keyframes, frames_per_transition=length, loop=loop)
+    assert all(14 <= part.frames <= 25 for part in film.transitions)
+    ways = keyframes - 1 + loop
+    assert film.frames == (length - 1) * ways + 1
+    assert len(film.keyframes) == len(film.transitions) + 1
+    assert set(range(0, film.frames, length - 1)) <= set(film.key_positions), "the wished keyframes stay at their places"
+
+
+def test_a_long_gap_is_bridged_from_the_storyboard() -> None:
+    plan, film = film_of(prompt="a dog running", keyframes=2, frames_per_transition=49)
+    assert [stage.name for stage in plan.stages] == ["Starting to run", "At full stride", "Slowing down"]
+    assert note_of(plan, "bridges") == "1 keyframes halfway (a transition of 49 frames is longer than the 25 SVD was trained on)"
+    assert film.key_positions == (0, 24, 48)
+
+
+def test_a_long_gap_between_the_users_stages_is_bridged_halfway() -> None:
+    plan, _ = film_of(stages=stages("a cat, sitting", "a cat, standing"), frames_per_transition=49)
+    assert [stage.prompt for stage in plan.stages] == [
+        "a cat, sitting", "a cat, halfway between sitting and standing", "a cat, standing",
+    ]
+
+
+def test_a_longer_gap_leaves_the_other_transitions_alone() -> None:
+    before, after = (film_of(stages=stages("a", "b", "c"), lengths=[length, 20])[1] for length in (20, 60))
+    assert len(after.transitions) == 4
+    assert fingerprint(after.transitions[-1]) == fingerprint(before.transitions[-1])
+    assert len({part.seed for part in after.transitions}) == 4
+
+
+def test_a_given_picture_is_a_keyframe_that_nothing_draws() -> None:
+    plan, film = film_of(stages=stages("a", "b", picture=PICTURE))
+    assert film.keyframes[1] == GivenPicture(PICTURE, film.width, film.height)
+    assert film.transitions[0].end == fingerprint(film.keyframes[1])
+    assert len(keyframes_only(plan).recipes) == 1
+    assert "1 given" in note_of(plan, "keyframes")
+    assert recipe_from_json(to_json(film)) == film
+    assert plan_from_json(plan_to_json(plan)) == plan
+
+
+def test_a_part_of_a_film_is_no_result() -> None:
+    with pytest.raises(ValueError, match="part of a film"):
+        recipe_from_json(to_json(GivenPicture(PICTURE, 160, 96)))
+
+
+@pytest.mark.parametrize("size", [(400, 96), (96, 400), (160, 96), (1000, 600), (16, 10)])
+def test_a_picture_is_cut_to_the_films_shape_and_never_squashed(size: tuple[int, int]) -> None:
+    y, x = np.mgrid[: size[1], : size[0]]
+    radius = min(size[0] / 160, size[1] / 96) * 30
+    inside = (x - size[0] / 2) ** 2 + (y - size[1] / 2) ** 2 < radius**2
+    fitted = np.asarray(cover(Image.fromarray(np.where(inside, 255, 0).astype(np.uint8)), 160, 96))[..., 0] > 127
+    assert fitted.shape == (96, 160)
+    wide, high = fitted.any(axis=0).sum(), fitted.any(axis=1).sum()
+    assert abs(wide - high) <= 12  # 60 across; a squashed 400 × 96 gives 24 by 60, and a small one has coarse edges
+    assert 48 <= wide <= 72
+
+
+Faked = tuple[Session, FakeEngines]
+
+
+@pytest.fixture
+def faked(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Faked:
+    return fake_session(home, outputs, monkeypatch)
+
+
+def run(session: Session, **fields: Any) -> VideoArtifact:
+    made = session.run(session.plan(make_request({"kind": "video", "prompt": "x", "seed": 7, **fields})))[0]
+    assert isinstance(made, VideoArtifact)
+    return made
+
+
+def test_a_loop_draws_its_first_keyframe_once(faked: Faked) -> None:
+    session, engines = faked
+    made = run(session, stages=stages("a", "b"), loop=True)
+    assert engines.calls == ["draw a", "draw b", "sample", "sample", "decode"]
+    assert made.recipe.frames == 45
+    assert made.run.reused == 0
+
+
+def photo(session: Session, size: tuple[int, int] = (300, 100)) -> str:
+    picture = Image.new("RGB", size, "red")
+    picture.paste((0, 0, 255), (0, 0, size[0] // 2, size[1]))
+    return session.store.keep_picture(encode_png(picture))
+
+
+def test_a_given_picture_stands_in_the_film_and_is_not_marked_as_made(faked: Faked) -> None:
+    session, engines = faked
+    made = run(session, stages=stages("a", "b", picture=photo(session)))
+    assert engines.calls == ["draw a", "sample", "decode"]
+    kept = Image.open(made.keyframes[1])
+    assert kept.size == (made.recipe.width, made.recipe.height)
+    assert kept.convert("RGB").getpixel((2, 2)) == (0, 0, 255)
+    assert kept.convert("RGB").getpixel((kept.width - 2, 2)) == (255, 0, 0)
+    assert b"trainedAlgorithmicMedia" not in made.keyframes[1].read_bytes()
+    assert b"trainedAlgorithmicMedia" in made.path.read_bytes()
+    with pytest.raises(UnreadableFile):
+        load_recipe(made.keyframes[1])
+    assert load_recipe(made.path) == made.recipe
+
+
+def test_given_keyframes_alone_need_no_image_model(faked: Faked) -> None:
+    session, engines = faked
+    picture = photo(session)
+    made = run(session, stages=[{"prompt": "a", "picture": picture}, {"prompt": "b", "picture": photo(session, (100, 300))}])
+    assert engines.calls == ["sample", "decode"]
+    assert len(made.run.scores["keyframes"]) == 2
+
+
+def test_an_unknown_picture_is_refused_before_anything_runs(faked: Faked) -> None:
+    session, engines = faked
+    with pytest.raises(InvalidRequest) as caught:
+        run(session, stages=stages("a", "b", picture=hashlib.sha256(b"x").hexdigest()))
+    assert caught.value.field == "stages.1.picture"
+    assert engines.calls == []
+
+
+def test_another_picture_makes_its_two_ways_again(faked: Faked) -> None:
+    session, engines = faked
+    wishes = stages("a", "b", "c")
+    run(session, stages=[wishes[0], {"prompt": "b", "picture": photo(session)}, wishes[2]])
+    engines.calls.clear()
+    run(session, stages=[wishes[0], {"prompt": "b", "picture": photo(session, (60, 60))}, wishes[2]])
+    assert engines.calls == ["sample", "sample", "decode"]
+
+
+def test_keyframes_alone_are_pictures_of_the_drawn_stages(faked: Faked) -> None:
+    session, _ = faked
+    request = make_request({"kind": "video", "prompt": "x", "stages": stages("a", "b", picture=photo(session))})
+    made = session.run(keyframes_only(session.plan(request)))
+    assert [type(artifact) for artifact in made] == [ImageArtifact]
+
+
+def test_the_longest_film_has_all_its_frames() -> None:
+    _, film = film_of(seconds=120.0)
+    assert isinstance(film, VideoRecipe)
+    assert film.frames == 1440 <= MAX_FRAMES
