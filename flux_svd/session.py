@@ -27,6 +27,7 @@ from flux_svd.clock import Clock
 from flux_svd.encode import iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, DoesNotFit, EncodingFailed, UnreadableFile
+from flux_svd.ledger import needed_stages
 from flux_svd.lock import DeviceLock
 from flux_svd.pictures import read_picture
 from flux_svd.plan import Plan, disk_bytes, stage_names
@@ -98,7 +99,7 @@ class Session:
             with self.store.pinned(stage_names(plan)):
                 run = Run(self.store, self._engines, self.output_dir, plan, report, stop, job)
                 made = tuple(run.make(recipe) for recipe in plan.recipes)
-            self.store.evict()
+            self.store.evict(lambda: needed_stages(self.home))
             return made
 
     def stream(self, plan: Plan, cancelled: threading.Event | None = None) -> Iterator[Progress | Artifact]:

@@ -1,0 +1,373 @@
+"""SQLite: which jobs there are, whose turn it is, who works on what, and how far it got. Knows no engine.
+
+A job holds its plan, so every attempt carries out the same recipes. Who claims a job gets a lease and an attempt number; the
+lease is kept up by signs of life, and only the holder of the last attempt may end the job. Beside its row a waiting job has a
+file, from which the queue is rebuilt when the database is lost.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from flux_svd import files, schema, turns
+from flux_svd.artifact import JobTag
+from flux_svd.database import Database
+from flux_svd.errors import InvalidRequest, QueueFull
+from flux_svd.job import ENDED, Claim, Job, State, Wish, job_of_row, progress_json
+from flux_svd.plan import Plan, plan_from_json, plan_to_json, stage_names
+from flux_svd.progress import Progress
+
+LEASE_SECONDS = 30.0  # six missed signs of life at 5 s
+MAX_FAILURES = 3
+QUEUE_LIMIT, OWNER_LIMIT = 1000, 500
+TITLE_CHARACTERS = 80
+_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # what nobody reads as another letter
+
+
+class Ledger:
+    """All jobs of one data folder. Safe to share between threads and processes.
+
+    Args:
+        limit, owner_limit: how many unfinished jobs there may be, in all and of one owner.
+        now: seconds since 1970.
+
+    Raises:
+        StorageFailed: the database cannot be used.
+
+    Attributes:
+        damaged: where a damaged database was moved; the queue was then rebuilt from the job files.
+        unreadable: job files that are no job of this version; they stay where they are.
+    """
+
+    def __init__(
+        self, home: Path, *, limit: int = QUEUE_LIMIT, owner_limit: int = OWNER_LIMIT, now: Callable[[], float] = time.time
+    ) -> None:
+        self.home, self.limit, self.owner_limit, self._now = home, limit, owner_limit, now
+        self._db = Database(home / "ledger.db", schema.LEDGER)
+        self.damaged = self._db.moved_aside
+        self.unreadable: tuple[Path, ...] = ()
+        self.reconcile()
+
+    def submit(self, plan: Plan, *, owner: str = "", priority: int = 0, key: str = "") -> str:
+        """Return the id of a new job for `plan`; once it is returned, the job is never lost.
+
+        `key` names the request to submit: the same key of the same owner gives the same job again.
+
+        Raises:
+            QueueFull: with how many there are and may be.
+            DiskFull: there is no room; nothing was kept.
+        """
+        now = self._now()
+        job_id = "".join(secrets.choice(_ALPHABET) for _ in range(10))
+        order = {
+            "id": job_id, "owner": owner, "key": key, "priority": priority, "submitted": now,
+            "day": datetime.date.fromtimestamp(now).isoformat(), "plan": json.loads(plan_to_json(plan)),
+        }  # fmt: skip
+        try:
+            with self._db.writing() as db:
+                known = db.execute("SELECT id FROM job WHERE owner = ? AND key = ?", (owner, key or None)).fetchone()
+                if known:
+                    return str(known["id"])
+                self._refuse_overflow(db, owner)
+                files.write_json(self._file(job_id), order)
+                self._insert(db, order, plan)
+        except BaseException:
+            files.remove(self._file(job_id))
+            raise
+        return job_id
+
+    def claim(self, worker: str, warm: Collection[str] = ()) -> Claim | None:
+        """Return the right to the next job, or None if nothing waits. `warm` names the models the worker has loaded."""
+        with self._db.writing() as db:
+            self._reap(db)
+            setting = {row["name"]: row["value"] for row in db.execute("SELECT * FROM setting")}
+            if setting.get("paused"):
+                return None
+            rows = db.execute("SELECT number, owner, priority, models FROM job WHERE state = 'queued'").fetchall()
+            if not rows:
+                return None
+            waiting = [turns.Waiting(row[0], row[1], row[2], frozenset(json.loads(row[3]))) for row in rows]
+            served = {row["owner"]: row["served"] for row in db.execute("SELECT * FROM turn")}
+            skips = f"skips of {worker}"
+            job, skipped = turns.choose(waiting, served, warm, setting.get(skips, 0))
+            _set(db, skips, setting.get(skips, 0) + 1 if skipped else 0)
+            turn = max(served.values(), default=0) + 1
+            db.execute("INSERT INTO turn VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET served = ?", (job.owner, turn, turn))
+            now = self._now()
+            row = db.execute(
+                "UPDATE job SET state = 'running', attempt = attempt + 1, worker = ?, lease = ?, started = ?, heartbeat = ?, "
+                "reason = '', progress = '{\"phase\": \"wait\"}' WHERE number = ? RETURNING id, attempt, plan, day, owner",
+                (worker, now + LEASE_SECONDS, now, now, job.number),
+            ).fetchone()
+            self._log(db, row["id"], f"attempt {row['attempt']} begins at {worker}")
+        tag = JobTag(row["id"], row["day"], row["owner"])
+        return Claim(row["id"], row["attempt"], worker, plan_from_json(row["plan"]), tag)
+
+    def beat(self, claim: Claim, progress: Progress | None = None) -> Wish | Literal["lost"]:
+        """Keep the lease up, note how far the job is, and return what is asked of it; "lost": another has it now."""
+        told = progress_json(progress) if progress else None
+        with self._db.writing() as db:
+            row = db.execute(
+                "UPDATE job SET lease = ?, heartbeat = ?, progress = coalesce(?, progress) "
+                "WHERE id = ? AND attempt = ? AND worker = ? AND state = 'running' RETURNING wish",
+                (self._now() + LEASE_SECONDS, self._now(), told, claim.id, claim.attempt, claim.worker),
+            ).fetchone()
+        return "lost" if row is None else row["wish"]
+
+    def finish(self, claim: Claim, results: Sequence[Path]) -> bool:
+        """Note that the job is done, with its files; False if the right to it was lost, and then nothing changes."""
+        return self._end(claim, "done", "", [str(path) for path in results])
+
+    def stop(self, claim: Claim) -> bool:
+        """Note that the worker stopped: cancelled or paused if that was wished, else the job waits for the next attempt."""
+        return self._end(claim, "queued", "")
+
+    def pause_for(self, claim: Claim, reason: str) -> bool:
+        """Note that the job cannot go on before somebody has acted; `resume` lets it."""
+        return self._end(claim, "paused", reason)
+
+    def fail(self, claim: Claim, reason: str, *, again: bool) -> bool:
+        """Note that the attempt failed; with `again` it is tried `MAX_FAILURES` times and then set apart."""
+        return self._end(claim, "queued" if again else "failed", reason, failed=True)
+
+    def release(self, worker: str, reason: str) -> int:
+        """Take back what a dead worker had claimed, as failed attempts; return how many jobs that were."""
+        with self._db.writing() as db:
+            rows = db.execute("SELECT * FROM job WHERE state = 'running' AND worker = ?", (worker,)).fetchall()
+            for row in rows:
+                self._settle(db, row, "queued", reason, failed=True)
+        return len(rows)
+
+    def cancel(self, job_id: str, *, owner: str | None = None) -> None:
+        """Cancel the job: at once, or if it runs at its next step; finished stages are kept.
+
+        Raises:
+            InvalidRequest: there is no such job, or it has ended.
+        """
+        self._ask(job_id, owner, "cancel", "cancelled", ("queued", "paused"))
+
+    def pause(self, job_id: str | None = None, *, owner: str | None = None) -> None:
+        """Let the job wait, at once or from its next step; without an id no job is begun until `resume`.
+
+        Raises:
+            InvalidRequest: there is no such job, or it has ended.
+        """
+        if job_id is None:
+            with self._db.writing() as db:
+                _set(db, "paused", 1)
+        else:
+            self._ask(job_id, owner, "pause", "paused", ("queued",))
+
+    def resume(self, job_id: str | None = None, *, owner: str | None = None) -> None:
+        """Let a paused job, or the paused queue, go on.
+
+        Raises:
+            InvalidRequest: there is no such job, or it is not paused.
+        """
+        with self._db.writing() as db:
+            if job_id is None:
+                _set(db, "paused", 0)
+                return
+            row = self._need(db, job_id, owner)
+            if row["state"] == "running" and row["wish"] == "pause":
+                db.execute("UPDATE job SET wish = '' WHERE id = ?", (job_id,))
+            elif row["state"] == "paused":
+                db.execute("UPDATE job SET state = 'queued', reason = '' WHERE id = ?", (job_id,))
+            else:
+                raise InvalidRequest("job", job_id, f"a paused job; this one is {row['state']}")
+            self._log(db, job_id, "resumed")
+
+    def retry(self, job_id: str, *, owner: str | None = None) -> None:
+        """Let a failed, cancelled or quarantined job wait again; finished stages are found.
+
+        Raises:
+            InvalidRequest: there is no such job, or it is not one of these.
+            QueueFull: as `submit`.
+        """
+        with self._db.writing() as db:
+            row = self._need(db, job_id, owner)
+            if row["state"] not in ("failed", "cancelled", "quarantined"):
+                raise InvalidRequest("job", job_id, f"a failed, cancelled or quarantined job; this one is {row['state']}")
+            self._refuse_overflow(db, row["owner"])
+            kept = {name: row[name] for name in ("id", "owner", "priority", "day", "submitted")}
+            files.write_json(self._file(job_id), {**kept, "key": row["key"] or "", "plan": json.loads(row["plan"])})
+            db.execute(
+                "UPDATE job SET state = 'queued', wish = '', failures = 0, reason = '', ended = NULL WHERE id = ?", (job_id,)
+            )
+            self._log(db, job_id, "asked for again")
+
+    def job(self, job_id: str, *, owner: str | None = None) -> Job:
+        """Return one job; with `owner` only if it is his.
+
+        Raises:
+            InvalidRequest: there is no such job.
+        """
+        return job_of_row(self._need(None, job_id, owner))
+
+    def jobs(self, *, owner: str | None = None, states: Collection[str] = (), limit: int = 1000) -> list[Job]:
+        """Return the newest jobs, last first, of one owner and in these states if given."""
+        rows = self._db.read(
+            f"SELECT * FROM job WHERE (? IS NULL OR owner = ?) AND (? OR state IN ({_marks(states)})) "
+            "ORDER BY number DESC LIMIT ?", owner, owner, not states, *states, limit,
+        )  # fmt: skip
+        return [job_of_row(row) for row in rows]
+
+    def plan(self, job_id: str, *, owner: str | None = None) -> Plan:
+        """Return the plan of a job.
+
+        Raises:
+            InvalidRequest: there is no such job.
+        """
+        return plan_from_json(self._need(None, job_id, owner)["plan"])
+
+    def events(self, job_id: str) -> list[tuple[float, str]]:
+        """Return what happened to a job: seconds since 1970 and words."""
+        return [(row["at"], row["what"]) for row in self._db.read("SELECT * FROM event WHERE job = ? ORDER BY number", job_id)]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs there are in each state."""
+        return {row[0]: row[1] for row in self._db.read("SELECT state, count(*) FROM job GROUP BY state ORDER BY state")}
+
+    def is_paused(self) -> bool:
+        return bool(self._db.read("SELECT 1 FROM setting WHERE name = 'paused' AND value = 1"))
+
+    def needed_stages(self) -> set[str]:
+        """Return the fingerprints of all stages that unfinished jobs go through."""
+        rows = self._db.read(f"SELECT stages FROM job WHERE state NOT IN ({_marks(ENDED)})", *ENDED)
+        return {name for row in rows for name in json.loads(row["stages"])}
+
+    def reconcile(self) -> int:
+        """Take in jobs that have a file and no row (a crash or a lost database), and return how many there were."""
+        states = {row["id"]: row["state"] for row in self._db.read("SELECT id, state FROM job")}
+        found = [path for path in self.home.glob("jobs/*.json") if states.get(path.stem, "done") in ENDED]
+        if not found:
+            return 0
+        orders = sorted(((path, files.read_json(path)) for path in found), key=lambda entry: entry[1].get("submitted", 0.0))
+        adopted = 0
+        with self._db.writing() as db:
+            for path, order in orders:
+                row = db.execute("SELECT state FROM job WHERE id = ?", (path.stem,)).fetchone()
+                if row is not None and row["state"] in ENDED:
+                    files.remove(path)
+                elif row is None and path.exists():
+                    adopted += self._adopt(db, path, order)
+        return adopted
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _file(self, job_id: str) -> Path:
+        return self.home / "jobs" / f"{job_id}.json"
+
+    def _refuse_overflow(self, db: sqlite3.Connection, owner: str) -> None:
+        unfinished = f"SELECT count(*) FROM job WHERE state NOT IN ({_marks(ENDED)})"
+        total = db.execute(unfinished, ENDED).fetchone()[0]
+        own = db.execute(f"{unfinished} AND owner = ?", (*ENDED, owner)).fetchone()[0]
+        if total >= self.limit:
+            raise QueueFull(f"the queue is full: {total} of {self.limit} jobs; wait until one is done, or cancel one")
+        if own >= self.owner_limit:
+            raise QueueFull(f"you have {own} of {self.owner_limit} jobs in the queue; wait until one is done, or cancel one")
+
+    def _insert(self, db: sqlite3.Connection, order: Mapping[str, Any], plan: Plan) -> None:
+        models = [placement.model for placement in plan.placements]
+        db.execute(
+            "INSERT INTO job (id, owner, key, priority, kind, title, models, stages, plan, day, submitted) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (order["id"], order["owner"], order["key"] or None, order["priority"], plan.request.kind,
+             plan.request.prompt[:TITLE_CHARACTERS], json.dumps(models), json.dumps(sorted(stage_names(plan))),
+             plan_to_json(plan), order["day"], order["submitted"]),
+        )  # fmt: skip
+        self._log(db, order["id"], "submitted")
+
+    def _adopt(self, db: sqlite3.Connection, path: Path, order: Mapping[str, Any]) -> bool:
+        try:
+            self._insert(db, order, plan_from_json(json.dumps(order["plan"])))
+        except (KeyError, ValueError, InvalidRequest, sqlite3.IntegrityError):
+            self.unreadable += (path,)
+            return False
+        self._log(db, order["id"], "found again by its file")
+        return True
+
+    def _reap(self, db: sqlite3.Connection) -> None:
+        """Take back jobs whose lease ran out; one further ahead than a lease can be was given before the clock was set back."""
+        now = self._now()
+        late = "SELECT * FROM job WHERE state = 'running' AND (lease < ? OR lease > ?)"
+        for row in db.execute(late, (now, now + 2 * LEASE_SECONDS)).fetchall():
+            self._settle(db, row, "queued", f"{row['worker']} gave no sign of life for {LEASE_SECONDS:g} s", failed=True)
+
+    def _end(self, claim: Claim, state: State, reason: str, results: Sequence[str] = (), *, failed: bool = False) -> bool:
+        with self._db.writing() as db:
+            held = "SELECT * FROM job WHERE id = ? AND attempt = ? AND worker = ? AND state = 'running'"
+            row = db.execute(held, (claim.id, claim.attempt, claim.worker)).fetchone()
+            if row is None:
+                self._log(db, claim.id, f"attempt {claim.attempt} of {claim.worker} came too late ({state}): it does not count")
+                return False
+            self._settle(db, row, state, reason, results, failed=failed)
+        return True
+
+    def _settle(
+        self, db: sqlite3.Connection, row: sqlite3.Row, state: State, reason: str, results: Sequence[str] = (), *,
+        failed: bool = False,
+    ) -> None:
+        """End an attempt: what was wished for comes before another attempt, and too many failures before both."""
+        failures = row["failures"] + failed
+        if state == "queued" and row["wish"]:
+            state = "cancelled" if row["wish"] == "cancel" else "paused"
+        elif state == "queued" and failed and failures >= MAX_FAILURES:
+            state, reason = "quarantined", f"{failures} attempts failed; the last: {reason}"
+        db.execute(
+            "UPDATE job SET state = ?, wish = '', failures = ?, reason = ?, results = ?, lease = 0, ended = ? WHERE id = ?",
+            (state, failures, reason, json.dumps([*results]), self._now() if state in ENDED else None, row["id"]),
+        )
+        self._log(db, row["id"], f"attempt {row['attempt']}: {state}" + (f" ({reason})" if reason else ""))
+        if state in ENDED:
+            files.remove(self._file(row["id"]))
+
+    def _ask(self, job_id: str, owner: str | None, wish: Wish, at_once: State, waiting: tuple[str, ...]) -> None:
+        with self._db.writing() as db:
+            row = self._need(db, job_id, owner)
+            if row["state"] == "running":
+                db.execute("UPDATE job SET wish = ? WHERE id = ?", (wish, job_id))
+                self._log(db, job_id, f"{wish} asked for")
+            elif row["state"] in waiting:
+                self._settle(db, row, at_once, "")
+            else:
+                raise InvalidRequest("job", job_id, f"a job that is {', '.join(waiting)} or running; this one is {row['state']}")
+
+    def _need(self, db: sqlite3.Connection | None, job_id: str, owner: str | None) -> sqlite3.Row:
+        asked = "SELECT * FROM job WHERE id = ? AND (? IS NULL OR owner = ?)"
+        values = (job_id, owner, owner)
+        rows = db.execute(asked, values).fetchall() if db else self._db.read(asked, *values)
+        if not rows:
+            raise InvalidRequest("job", job_id, "the id of a job; flux-svd jobs lists them")
+        row: sqlite3.Row = rows[0]
+        return row
+
+    def _log(self, db: sqlite3.Connection, job_id: str, what: str) -> None:
+        db.execute("INSERT INTO event (at, job, what) VALUES (?, ?, ?)", (self._now(), job_id, what))
+
+
+def needed_stages(home: Path) -> set[str]:
+    """Return the stages that unfinished jobs of this data folder need; nothing is created where there is no ledger."""
+    if not (home / "ledger.db").exists():
+        return set()
+    ledger = Ledger(home)
+    try:
+        return ledger.needed_stages()
+    finally:
+        ledger.close()
+
+
+def _set(db: sqlite3.Connection, name: str, value: int) -> None:
+    db.execute("INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = ?", (name, value, value))
+
+
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" * len(values))
