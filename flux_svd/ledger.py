@@ -351,7 +351,8 @@ class Ledger:
         return row
 
     def _log(self, db: sqlite3.Connection, job_id: str, what: str) -> None:
-        db.execute("INSERT INTO event (at, job, what) VALUES (?, ?, ?)", (self._now(), job_id, what))
+        """Note what happened; of a job that went with a lost database there is nothing to note."""
+        db.execute("INSERT INTO event (at, job, what) SELECT ?, id, ? FROM job WHERE id = ?", (self._now(), what, job_id))
 
 
 def needed_stages(home: Path) -> set[str]:

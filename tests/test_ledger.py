@@ -294,6 +294,20 @@ def test_a_lost_or_damaged_database_is_moved_aside_and_the_queue_rebuilt(ledger:
     assert {job.id for job in Ledger(home).jobs()} == set(ids[:2])
 
 
+def test_a_claim_from_before_a_lost_database_does_not_count(ledger: Ledger, home: Path) -> None:
+    job = ledger.submit(PLAN)
+    late = claimed(ledger)
+    ledger.finish(late, [])
+    ledger.close()
+    for path in home.glob("ledger.db*"):
+        path.unlink()
+    again = Ledger(home)
+    assert again.beat(late) == "lost"
+    assert not again.finish(late, [])
+    with pytest.raises(InvalidRequest):
+        again.job(job)
+
+
 def test_a_damaged_page_deep_in_the_database_is_found_at_the_start(ledger: Ledger, home: Path) -> None:
     for _ in range(20):
         ledger.submit(PLAN)
