@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +13,16 @@ import gradio as gr
 from flux_svd.artifact import ImageArtifact, load_request
 from flux_svd.catalog import ModelSpec
 from flux_svd.errors import Cancelled, FluxSvdError, UnreadableFile
-from flux_svd.memory import format_gib
 from flux_svd.pocket.world import unknown_words
 from flux_svd.progress import Progress
 from flux_svd.request import ImageRequest, Request
 from flux_svd.storyboard import suggest_kind
-from flux_svd.web import fields, parts
+from flux_svd.web import fields, parts, results
 from flux_svd.web.desk import Desk, Visitor, visitor_of
 from flux_svd.web.parts import QUIET, Update, esc, show
+from flux_svd.web.results import Results, Shown
 
 EXAMPLE = "a red circle on a blue background"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One picture on the page: where it is, and the words under it."""
-
-    address: str
-    prompt: str
-    width: int
-    height: int
-    seed: int
-    model: str
-    score: str
-    facts: str
-    settings: str
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a tab shows: the pictures of its last run (`wanted` of them), and which one is large."""
-
-    pictures: tuple[Shown, ...] = ()
-    chosen: int = 0
-    wanted: int = 1
-    seconds: float = 0.0
-
-    @property
-    def large(self) -> Shown:
-        return self.pictures[self.chosen]
 
 
 class CreatePage:
@@ -85,7 +56,7 @@ class CreatePage:
         self._wire()
 
     def _build_ask(self) -> None:
-        self.prompt = gr.Textbox(EXAMPLE, label="Prompt", lines=4, max_lines=8, elem_id="f_prompt", interactive=True)
+        self.prompt = gr.Textbox(EXAMPLE, label="Prompt", lines=2, max_lines=8, elem_id="f_prompt", interactive=True)
         self.about = show(elem_id="c_about", elem_classes="hint", clickable=True)
         with gr.Row(elem_id="go"):
             self.start = gr.Button("Generate", variant="primary", elem_id="gen", min_width=0)
@@ -96,7 +67,7 @@ class CreatePage:
         with gr.Row(elem_id="c_top"):
             self.stat = show(parts.status("Ready", f"{spec.title}"), elem_id="stat")
             self.acts = show(elem_id="c_acts", elem_classes="acts", clickable=True)
-        self.pic = show(_empty(*spec.size), elem_id="pic")
+        self.pic = show(results.empty(*spec.size), elem_id="pic")
         self.row = show(elem_id="c_row", elem_classes="hint", clickable=True)
 
     def _build_settings(self, spec: ModelSpec) -> None:
@@ -172,7 +143,7 @@ class CreatePage:
             self.given_note = show(elem_classes="hint")
         if others:
             with gr.Accordion("Other models", open=False):
-                show(_others(others))
+                show(results.others(others))
         with gr.Accordion("What will happen", open=False):
             self.facts = show(elem_id="c_facts")
 
@@ -243,7 +214,7 @@ class CreatePage:
         found: Update = {self.line: parts.plan_line(plan, self.desk), self.facts: parts.plan_facts(plan)}
         recipe = plan.recipes[0]
         if not now.pictures:
-            found[self.pic] = _empty(recipe.width, recipe.height)
+            found[self.pic] = results.empty(recipe.width, recipe.height)
         return found
 
     def read_prompt(self, prompt: str, model: str) -> str:
@@ -297,14 +268,15 @@ class CreatePage:
                     made = replace(
                         made, pictures=(*made.pictures, self._shown(item, visitor)), seconds=made.seconds + item.run.seconds
                     )
-                    yield {self.pic: _large(made.pictures[-1]), self.row: _row(made)}
-            ending = _done(made)
+                    yield {self.pic: results.large(made.pictures[-1]), self.row: results.row(made)}
+            ending = results.done(made)
         except Cancelled:
             ending = parts.status("Stopped", f"at step {last.step} of {last.steps}" if last.steps else "")
         except FluxSvdError as error:
             ending = parts.refused(error)
         after = made if made.pictures else before
         yield {
+            **self.look_ahead(after, *wish),  # its time is better known now
             **self._drawn(after, plan.recipes[0].width, plan.recipes[0].height),
             self.stat: ending,
             self.results: after,
@@ -321,7 +293,7 @@ class CreatePage:
         if not 0 <= index < len(now.pictures):
             return {self.results: now}
         now = replace(now, chosen=index)
-        return {**self._drawn(now), self.results: now, self.stat: _done(now)}
+        return {**self._drawn(now), self.results: now, self.stat: results.done(now)}
 
     def restore(self, path: str) -> tuple[Request | None, str]:
         """Return the request in a dropped file and a line that says so, or why not."""
@@ -359,8 +331,8 @@ class CreatePage:
 
     def _drawn(self, now: Results, width: int = 1, height: int = 1) -> Update:
         if not now.pictures:
-            return {self.pic: _empty(width, height), self.row: "", self.acts: ""}
-        return {self.pic: _large(now.large), self.row: _row(now), self.acts: _actions(now.large)}
+            return {self.pic: results.empty(width, height), self.row: "", self.acts: ""}
+        return {self.pic: results.large(now.large), self.row: results.row(now), self.acts: results.actions(now.large)}
 
     def _shown(self, made: ImageArtifact, visitor: Visitor) -> Shown:
         recipe = made.recipe
@@ -375,76 +347,5 @@ class CreatePage:
             model=recipe.model,
             score=parts.match_words(made.run.scores, made.run.scores.get("clip_cosine")),
             facts=" · ".join([*facts, "made by a pocket model"] if pocket else facts),
-            settings=json.dumps(settings_of(made), ensure_ascii=False),
+            settings=json.dumps(results.settings_of(made), ensure_ascii=False),
         )
-
-
-def settings_of(made: ImageArtifact) -> dict[str, Any]:
-    """Return the request that makes this one picture again, as JSON values."""
-    recipe = made.recipe
-    values = made.request.model_dump(mode="json", exclude_none=True)
-    return {
-        **values,
-        "model": recipe.model,
-        "seed": recipe.seed,
-        "steps": recipe.steps,
-        "guidance": recipe.guidance,
-        "width": recipe.width,
-        "height": recipe.height,
-        "count": 1,
-    }
-
-
-def _empty(width: int, height: int) -> str:
-    return (
-        f'<div class="stage" style="--ratio:{width}/{height}"><div class="ghost">Your picture, {width} × {height},<br>'
-        "appears here after Generate</div></div>"
-    )
-
-
-def _large(shown: Shown) -> str:
-    return f'<div class="stage">{parts.picture(shown.address, shown.prompt, shown.width, shown.height)}</div>'
-
-
-def _row(now: Results) -> str:
-    """Return the candidates; a single picture needs no row."""
-    if now.wanted < 2:
-        return ""
-    cells = []
-    for index in range(now.wanted):
-        if index >= len(now.pictures):
-            cells.append('<div><div class="ghost"></div><div class="sc"></div></div>')
-            continue
-        one = now.pictures[index]
-        cells.append(
-            f'<button type="button" data-do="pick" data-i="{index}" aria-pressed="{str(index == now.chosen).lower()}" '
-            f'aria-label="Picture {index + 1} of {now.wanted}, {esc(one.score or "no score")}">'
-            f'{parts.picture(one.address, "", one.width, one.height)}<div class="sc">{esc(one.score)}</div></button>'
-        )
-    first = now.pictures[0]
-    return f'<div class="cands" style="--ratio:{first.width}/{first.height}">{"".join(cells)}</div>'
-
-
-def _actions(shown: Shown) -> str:
-    return (
-        '<button type="button" class="do" data-do="seed">Reuse seed</button>'
-        f'<button type="button" class="do" data-copy="{esc(shown.settings)}">Copy<span class="long"> settings</span></button>'
-        f'<a class="do" href="{esc(shown.address)}?download" download>Download</a>'
-        '<button type="button" class="do" data-do="video"><span class="long">Send to</span> Video</button>'
-    )
-
-
-def _done(now: Results) -> str:
-    if not now.pictures:
-        return parts.status("Done")
-    words = f"Done in {now.seconds:.1f} s" if now.chosen == 0 else f"Picture {now.chosen + 1} of {now.wanted}"
-    return parts.status(" · ".join([words, now.large.score] if now.large.score else [words]), now.large.facts)
-
-
-def _others(others: list[tuple[ModelSpec, str]]) -> str:
-    rows = "".join(
-        f"<li><span>{esc(format_gib(spec.bytes_at('bf16')))}</span><bdi>{esc(spec.title)}</bdi><i>{esc(spec.licence.title)}</i>"
-        f"<i>{esc(why)}</i></li>"
-        for spec, why in others
-    )
-    return f'<ul class="facts">{rows}</ul>'

@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from flux_svd.plan import Plan
-from flux_svd.recipe import VideoRecipe
+from flux_svd.recipe import ImageRecipe
 from flux_svd.request import ImageRequest, VideoRequest
 from flux_svd.web.api import add_endpoints
-from flux_svd.web.create import CreatePage, Results
+from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk
 from flux_svd.web.parts import QUIET, Update, esc, show
+from flux_svd.web.results import Results
 from flux_svd.web.video import Board, VideoPage
 
 _CREATE, _VIDEO = "create_tab", "video_tab"
@@ -38,12 +38,13 @@ def build_page(desk: Desk) -> gr.Blocks:
     return page
 
 
-def bar_words(desk: Desk, plan: Plan | None = None) -> str:
+def bar_words(desk: Desk) -> str:
     """Return the bar: the name, and what this machine works with (device, model, precision, placement, warm or cold)."""
     budget = desk.budget()
     spec = desk.resolve("auto")
-    plan = plan or desk.session.plan(ImageRequest(prompt="a picture"))
-    first = plan.recipes[0].keyframes[0] if isinstance(plan.recipes[0], VideoRecipe) else plan.recipes[0]
+    plan = desk.plan({"kind": "image", "prompt": "a picture"})
+    [recipe] = plan.recipes
+    precision = recipe.precision if isinstance(recipe, ImageRecipe) else ""
     placed = plan.placements[0]
     warm = desk.is_warm()
     device = budget.device_name if placed.device != "cpu" else "CPU"
@@ -51,7 +52,7 @@ def bar_words(desk: Desk, plan: Plan | None = None) -> str:
     return (
         '<div class="in"><h1>flux_svd</h1><div class="mach">'
         f'<span class="what" title="{esc(budget.device_name)}"><i class="dot {"warm" if warm else ""}"></i><b>{esc(device)}</b>'
-        f'<span>{esc(spec.title)}</span><span class="long">{first.precision}{offload}</span>'
+        f'<span>{esc(spec.title)}</span><span class="long">{precision}{offload}</span>'
         f'<span class="long">{"warm" if warm else "not loaded yet"}</span></span>'
         f'<span class="queue" role="status" aria-label="Queue">{desk.queue_words()}</span></div></div>'
     )

@@ -122,6 +122,11 @@ def match_words(scores: Mapping[str, Any], value: object) -> str:
     return f"Match {value:.2f}" + (f", {band}" if band else "")
 
 
+def done_words(seconds: float) -> str:
+    """Return "Done in 3.2 s"; what was found finished takes no time worth a figure."""
+    return f"Done in {seconds:.1f} s" if seconds >= 0.05 else "Done at once: it was made before"
+
+
 def plan_facts(plan: Plan) -> str:
     """Return the plan's decisions as a list: what, value, why."""
     rows = "".join(

@@ -12,26 +12,23 @@ import gradio as gr
 
 from flux_svd import storyboard
 from flux_svd.artifact import ImageArtifact, VideoArtifact
-from flux_svd.errors import Cancelled, FluxSvdError
+from flux_svd.errors import Cancelled, FluxSvdError, InvalidRequest
 from flux_svd.plan import Plan, keyframes_only
 from flux_svd.progress import Progress
-from flux_svd.recipe import VideoRecipe, fingerprint
+from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import VideoRequest
 from flux_svd.web import fields, parts
+from flux_svd.web.cards import MAX_STAGES, Card, Hand, figures, undrawn
 from flux_svd.web.desk import Desk, Visitor, visitor_of
 from flux_svd.web.filmstrip import Key, Way, draw_strip, frames_between
 from flux_svd.web.parts import QUIET, Update, esc, show
+from flux_svd.web.player import FPS, FRAMES, count_label, film_of, finished, frame, no_film, player, total_words
 
 EXAMPLE = "a yellow star moving from left to right on a black background"
 EXAMPLE_SEED = 7
-MAX_STAGES = 8  # cards on this page: 155 frames at 23 a transition; the command line takes more
 COUNTS = (2, 3, 4, 5)
-FRAMES, FPS = 23, 12  # as planned by default; what the length of a choice is told from
 
 _IDS = {"seed": "seed_film", "prompt": "film"}  # both pages are in one document, so their fields need ids of their own
-
-Hand = list[tuple[str, str, str]]
-"""The cards in use: name, prompt, seed of each."""
 
 
 @dataclass(frozen=True)
@@ -53,58 +50,6 @@ class Board:
     acts: str = ""
 
 
-class Card:
-    """One stage: picture, figures, moving, prompt, seed."""
-
-    def __init__(self, number: int, stage: storyboard.MotionStage | None, total: int) -> None:
-        with gr.Column(elem_classes="card", visible=stage is not None) as self.column:
-            self.pic = show(_undrawn(5, 3))
-            with gr.Row(elem_classes="top"):
-                self.head = show(_figures(number, ""))
-                self.left = _icon(f"Move stage {number} left", "i-left", number > 1)
-                self.right = _icon(f"Move stage {number} right", "i-right", number < total)
-                self.remove = _icon(f"Remove stage {number}", "i-bin", total > 2)
-            self.text = gr.Textbox(
-                stage.prompt if stage else "",
-                label=f"Stage {number} prompt",
-                show_label=False,
-                container=False,
-                lines=2,
-                max_lines=4,
-                interactive=True,
-                elem_id=f"f_stages-{number - 1}-prompt",
-            )
-            with gr.Row(elem_classes="row2"):
-                self.seed = gr.Textbox(
-                    "",
-                    label="Seed",
-                    placeholder="as the film",
-                    max_lines=1,
-                    min_width=0,
-                    interactive=True,
-                    elem_id=f"f_stages-{number - 1}-seed",
-                )
-                self.redo = gr.Button("Redo", elem_classes=["edge", "redo"], size="md", min_width=0)
-
-    def dealt(self, number: int, hand: Hand) -> Update:
-        """Return this card as one of `hand`, or away."""
-        if number > len(hand):
-            return {self.column: gr.Column(visible=False)}
-        _, prompt, seed = hand[number - 1]
-        return {
-            self.column: gr.Column(visible=True),
-            self.text: prompt,
-            self.seed: seed,
-            self.left: gr.Button(interactive=number > 1),
-            self.right: gr.Button(interactive=number < len(hand)),
-            self.remove: gr.Button(interactive=len(hand) > 2),
-        }
-
-    @property
-    def parts(self) -> list[Any]:
-        return [self.column, self.text, self.seed, self.left, self.right, self.remove]
-
-
 class VideoPage:
     """Build the page into the current Blocks context."""
 
@@ -115,6 +60,8 @@ class VideoPage:
         with gr.Column(elem_id="video"):
             with gr.Column(elem_id="v_ask"):
                 self._build_ask()
+            with gr.Column(elem_id="v_set"):
+                self._build_settings()
             with gr.Column(elem_id="v_see", elem_classes="well"):
                 self.monitor = show(elem_id="v_mon")
                 with gr.Row(elem_classes="under"):
@@ -140,10 +87,9 @@ class VideoPage:
         self._wire()
 
     def _build_ask(self) -> None:
-        spec = self.desk.resolve("auto")
         self.film = gr.Textbox(EXAMPLE, label="Film", lines=3, max_lines=6, elem_id="f_film", interactive=True)
         self.count = gr.Radio(
-            [(_count_label(n), n) for n in COUNTS],
+            [(count_label(n), n) for n in COUNTS],
             value=3,
             label="Keyframes, with length",
             elem_id="f_keyframes",
@@ -158,6 +104,9 @@ class VideoPage:
             self.start = gr.Button("Animate", variant="primary", elem_id="anim", min_width=0)
             self.stop = gr.Button("Stop", variant="stop", elem_id="v_stop", elem_classes="stop", visible=False, min_width=0)
         self.line = show(elem_id="v_line", elem_classes="hint")
+
+    def _build_settings(self) -> None:
+        spec = self.desk.resolve("auto")
         with gr.Accordion("Settings", open=False, elem_id="v_fold"):
             self.model = gr.Dropdown(
                 fields.model_choices(self.desk.image_models()[0], spec),
@@ -329,7 +278,11 @@ class VideoPage:
     def _plan(self, board: Board, wish: Sequence[str]) -> Plan:
         film, seed, frames, fps, model = wish[:5]
         hand = self._hand(board, wish)
-        return self.desk.plan(fields.video_fields(film, seed, frames, fps, model, [(text, own) for _, text, own in hand]))
+        plan = self.desk.plan(fields.video_fields(film, seed, frames, fps, model, [(text, own) for _, text, own in hand]))
+        if len(film_of(plan).keyframes) != len(hand):  # every keyframe needs a card here
+            longest = f"at most {storyboard.MAX_TRAINED_FRAMES}, or another stage between"
+            raise InvalidRequest("frames_per_transition", frames, longest)
+        return plan
 
     def _told(self, plan: Plan) -> Update:
         return {
@@ -338,21 +291,18 @@ class VideoPage:
             self.short: f'<div class="small">{esc(total_words(plan))}</div>',
         }
 
-    def _shown(self, plan: Plan, board: Board, ways: Sequence[Way] | None = None, live: dict[int, str] | None = None) -> Update:
-        """Return monitor, strip and cards; `live` holds previews (as markup) of keyframes at work, by index."""
-        film, live = film_of(plan), live or {}
+    def _shown(self, plan: Plan, board: Board, ways: Sequence[Way] | None = None) -> Update:
+        """Return strip, cards and monitor as the plan stands; while transitions are at work the monitor is theirs."""
+        film = film_of(plan)
         found: Update = {}
         keys = []
-        for index, (name, recipe) in enumerate(zip(board.names, film.keyframes, strict=True)):
+        for index, (name, recipe, stage) in enumerate(zip(board.names, film.keyframes, plan.stages, strict=True)):
             one, card = board.drawn.get(fingerprint(recipe)), self.cards[index]
-            markup = (
-                parts.picture(one.address, f"Keyframe {index + 1}: {recipe.prompt}", recipe.width, recipe.height, "pic")
-                if one
-                else ""
-            )
-            keys.append(Key(name, markup or live.get(index, "")))
-            found[card.pic] = markup or live.get(index) or _undrawn(recipe.width, recipe.height)
-            found[card.head] = _figures(index + 1, one.score if one else "")
+            alt = f"Keyframe {index + 1}: {stage.prompt}"
+            markup = parts.picture(one.address, alt, film.width, film.height, "pic") if one else ""
+            keys.append(Key(name, markup))
+            found[card.pic] = markup or undrawn(film.width, film.height)
+            found[card.head] = figures(index + 1, one.score if one else "")
         done = sum(fingerprint(way) in board.ways for way in film.transitions)
         pocket = "made by pocket models" if parts.is_pocket(plan.model) else ""
         words = f"{done} of {len(film.transitions)} transitions done" if done else pocket
@@ -363,8 +313,8 @@ class VideoPage:
         found[self.strip] = head + draw_strip(keys, now, film.width, film.height)
         if board.player:
             found[self.monitor] = board.player
-        elif not live and ways is None:
-            found[self.monitor] = _no_film(film)
+        elif ways is None:
+            found[self.monitor] = no_film(film)
         return found
 
     def _work(self, visitor: Visitor, board: Board, wish: Sequence[str], *, whole: bool) -> Iterator[Update]:
@@ -394,11 +344,12 @@ class VideoPage:
         yield {**self._shown(plan, board), **told, self.acts: board.acts, self.board: board, self.stop: gr.Button(visible=False)}
 
     def _draw_missing(self, plan: Plan, board: Board, visitor: Visitor) -> Iterator[Update]:
-        keyframes = film_of(plan).keyframes
-        missing = [index for index, recipe in enumerate(keyframes) if fingerprint(recipe) not in board.drawn]
+        keyframes = enumerate(film_of(plan).keyframes)
+        drawn_here = {index: recipe for index, recipe in keyframes if isinstance(recipe, ImageRecipe)}
+        missing = [index for index, recipe in drawn_here.items() if fingerprint(recipe) not in board.drawn]
         if not missing:
             return
-        todo = replace(keyframes_only(plan), recipes=tuple(keyframes[index] for index in missing), seconds=None)
+        todo = replace(keyframes_only(plan), recipes=tuple(drawn_here[index] for index in missing), seconds=None)
         for item in self.desk.run(todo, visitor):
             if isinstance(item, Progress):
                 index = missing[max(item.item, 1) - 1] if item.phase != "wait" else missing[0]
@@ -407,7 +358,7 @@ class VideoPage:
                     live = parts.preview(item.preview, f"Preview of keyframe {index + 1}", "pic")
                     update |= {self.cards[index].pic: live}
                     if not board.player:
-                        update |= {self.monitor: _frame(film_of(plan), live)}
+                        update |= {self.monitor: frame(film_of(plan), live)}
                 yield update
             elif isinstance(item, ImageArtifact):
                 score = parts.match_words(item.run.scores, item.run.scores.get("clip_cosine"))
@@ -429,14 +380,14 @@ class VideoPage:
                         ways[index] = ways[index].after(item)
                         update |= self._shown(plan, board, ways)
                     if item.preview is not None:
-                        update[self.monitor] = _frame(film_of(plan), parts.preview(item.preview, "Preview of the film"))
+                        update[self.monitor] = frame(film_of(plan), parts.preview(item.preview, "Preview of the film"))
                 elif item.phase in ("decode", "encode"):
                     ways = [replace(way, state="done") for way in ways]
                     update |= self._shown(plan, board, ways)
                 yield update
             elif isinstance(item, VideoArtifact):
                 board = self._with_film(board, item, visitor)
-                yield {**self._shown(plan, board), self.stat: _finished(item), self.board: board}
+                yield {**self._shown(plan, board), self.stat: finished(item), self.board: board}
 
     def _with_film(self, board: Board, made: VideoArtifact, visitor: Visitor) -> Board:
         between = frames_between(made.path, made.recipe)
@@ -444,76 +395,10 @@ class VideoPage:
             fingerprint(part): Way("done", frames=frames) for part, frames in zip(made.recipe.transitions, between, strict=True)
         }
         address = self.desk.address(made.path, visitor)
-        player = _player(made, address, self.desk.address(made.keyframes[0], visitor))
+        shown = player(made, address, self.desk.address(made.keyframes[0], visitor))
         settings = json.dumps(made.request.model_dump(mode="json", exclude_none=True), ensure_ascii=False)
         acts = (
             f'<button type="button" class="do" data-copy="{esc(settings)}">Copy settings</button>'
             f'<a class="do" href="{esc(address)}?download" download>Download</a>'
         )
-        return replace(board, ways={**board.ways, **ways}, player=player, acts=acts)
-
-
-def film_of(plan: Plan) -> VideoRecipe:
-    film = plan.recipes[0]
-    if not isinstance(film, VideoRecipe):
-        raise TypeError("a plan for a film")
-    return film
-
-
-def total_words(plan: Plan) -> str:
-    """Return "45 frames · 12 fps · 3.75 s · about 2 min"; the time is left out until it was measured here."""
-    film = film_of(plan)
-    words = f"{film.frames} frames · {film.fps} fps · {_short(film.seconds_long)} s"
-    return words + (f" · about {parts.seconds_words(plan.seconds)}" if plan.seconds is not None else "")
-
-
-def _count_label(keyframes: int) -> str:
-    frames = (keyframes - 1) * (FRAMES - 1) + 1
-    return f"{keyframes}\n{_short(frames / FPS)} s"
-
-
-def _short(number: float) -> str:
-    return f"{number:.2f}".rstrip("0").rstrip(".")
-
-
-def _finished(made: VideoArtifact) -> str:
-    score = parts.match_words(made.run.scores, made.run.scores.get("clip_cosine"))
-    facts = [score] if score else []
-    if parts.is_pocket(made.recipe.transitions[0].model):
-        facts.append("made by pocket models")
-    return parts.status(f"Done in {made.run.seconds:.1f} s", " · ".join([*facts, f"{made.recipe.width} × {made.recipe.height}"]))
-
-
-def _player(made: VideoArtifact, address: str, poster: str) -> str:
-    """Return the film with its controls under it, so that nothing lies on the picture; `page.js` moves them."""
-    film = made.recipe
-    video = (
-        f'<video src="{esc(address)}" poster="{esc(poster)}" width="{film.width}" height="{film.height}" loop playsinline muted '
-        f'preload="auto" data-fps="{film.fps}" data-frames="{film.frames}" aria-label="Film: {esc(made.request.prompt)}"></video>'
-    )
-    return _frame(film, video) + (
-        '<div class="ctl"><button type="button" class="do icb i-play" data-play aria-label="Play"></button>'
-        f'<input type="range" min="1" max="{film.frames}" value="1" aria-label="Frame">'
-        f"<span>Frame <b>1</b> of {film.frames}</span>"
-        '<button type="button" class="do icb i-full" data-full aria-label="Full screen"></button></div>'
-    )
-
-
-def _frame(film: VideoRecipe, inner: str) -> str:
-    return f'<div class="mon" style="--ratio:{film.width}/{film.height}">{inner}</div>'
-
-
-def _no_film(film: VideoRecipe) -> str:
-    return _frame(film, f'<div class="ghost">Your film, {film.width} × {film.height},<br>appears here after Animate</div>')
-
-
-def _undrawn(width: int, height: int) -> str:
-    return f'<div class="ghost" style="--ratio:{width}/{height}">Not drawn yet</div>'
-
-
-def _figures(number: int, score: str) -> str:
-    return f'<div class="id"><span class="num">{number}</span><span class="figs">{esc(score)}</span></div>'
-
-
-def _icon(words: str, icon: str, possible: bool) -> gr.Button:
-    return gr.Button(words, size="md", elem_classes=["icb", icon], interactive=possible, min_width=0)
+        return replace(board, ways={**board.ways, **ways}, player=shown, acts=acts)

@@ -22,9 +22,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 
 
 def open_browser(playwright: Playwright) -> Browser:
-    """Return headless Chromium: the one named by FLUX_SVD_CHROMIUM, found on the path, or Playwright's own."""
+    """Return headless Chromium: the one named by FLUX_SVD_BROWSER, found on the path, or Playwright's own."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = os.environ.get("FLUX_SVD_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    found = os.environ.get("FLUX_SVD_BROWSER") or next(filter(None, map(shutil.which, names)), None)
     return playwright.chromium.launch(executable_path=found, args=FLAGS, headless=True)
 
 

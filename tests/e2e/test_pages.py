@@ -87,7 +87,7 @@ def test_first_picture_from_the_filled_in_example(open_: Callable[..., Page]) ->
     page.focus("#f_prompt textarea")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#stop")).to_be_visible()
-    status(page, "Done in")
+    status(page, "Done")
     status(page, "made by a pocket model")
     expect(page.locator("#stat")).to_contain_text(re.compile(r"Match 0\.\d\d"))
     expect(page.locator("#stop")).to_be_hidden()
@@ -106,11 +106,11 @@ def test_same_seed_gives_the_same_picture_and_a_new_one_another(open_: Callable[
     for _ in range(2):
         page.fill("#f_seed input", "7")
         expect(page.locator("#c_fresh input")).not_to_be_checked()
-        run(page, "#gen", "Done in")
+        run(page, "#gen", "Done")
         digests.append(hashlib.sha256(picture(page)).hexdigest())
     assert digests[0] == digests[1]
     page.check("#c_fresh input")
-    run(page, "#gen", "Done in")
+    run(page, "#gen", "Done")
     expect(page.locator("#f_seed input")).not_to_have_value("7")
     assert hashlib.sha256(picture(page)).hexdigest() != digests[0]
     seed = page.input_value("#f_seed input")
@@ -126,7 +126,7 @@ def test_candidates_are_chosen_copied_downloaded_and_dropped_back(open_: Callabl
     page.fill("#f_prompt textarea", "a green star on a white background")
     page.click("#gen")
     expect(page.locator("#c_row button")).to_have_count(2, timeout=LONG)
-    status(page, "Done in")
+    status(page, "Done")
     first = page.get_attribute("#pic img", "src")
     page.click("#c_row button >> nth=1")
     expect(page.locator("#c_row button >> nth=1")).to_have_attribute("aria-pressed", "true")
@@ -200,7 +200,7 @@ def test_an_empty_prompt_is_refused(open_: Callable[..., Page]) -> None:
 def test_escape_stops_within_a_step_and_keeps_the_last_picture(open_: Callable[..., Page]) -> None:
     page = open_()
     page.click("#gen")
-    status(page, "Done in")
+    status(page, "Done")
     kept = page.get_attribute("#pic img", "src")
     settings(page)
     page.fill("#f_steps input", "150")
@@ -243,7 +243,7 @@ def test_words_of_a_user_stay_words(open_: Callable[..., Page]) -> None:
     page.fill("#f_prompt textarea", "<img src=x onerror='window.hit=1'> ${window.hit=2} {{7*7}} video")
     expect(page.locator("#c_about")).to_contain_text("ignores:")
     page.click("#gen")
-    status(page, "Done in")
+    status(page, "Done")
     assert page.evaluate("window.hit") is None
     assert page.get_attribute("#pic img", "alt") == "<img src=x onerror='window.hit=1'> ${window.hit=2} {{7*7}} video"
 
@@ -281,7 +281,7 @@ def test_a_film_from_prompt_to_file(open_: Callable[..., Page], tmp_path: Path) 
     page.keyboard.press("Control+Enter")
     expect(page.locator("#v_film .run")).to_have_count(1, timeout=LONG)
     expect(page.locator("#v_film .run")).to_contain_text(re.compile(r"Step \d+ of \d+"), timeout=LONG)
-    status(page, "Done in", "#v_stat")
+    status(page, "Done", "#v_stat")
     status(page, "made by pocket models", "#v_stat")
     expect(page.locator("#v_film .done")).to_have_count(1)
     expect(page.locator("#v_film .done img")).to_have_count(4)
@@ -378,7 +378,7 @@ def test_a_picture_is_sent_to_video_with_its_seed(open_: Callable[..., Page]) ->
     page.fill("#f_seed input", "11")
     expect(page.locator("#c_fresh input")).not_to_be_checked()
     page.click("#gen")
-    status(page, "Done in")
+    status(page, "Done")
     page.click("#c_acts [data-do=video]")
     page.wait_for_selector("#anim")
     expect(page.locator("#f_film textarea")).to_have_value("a red circle on a blue background")
