@@ -190,6 +190,37 @@ def test_the_same_condition_twice_breaks_the_mirror(
 # The parts of a step
 
 
+@pytest.mark.parametrize("method", ["bidirectional", "vibid"])
+def test_the_sampler_equals_the_published_steps_written_out(
+    method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
+) -> None:
+    recipe = transition_recipe(method=method, steps=3, motion_alignment=0.4, alignment_rounds=2, guidance=1.5)
+    noise, (first, last) = seeded_noise(recipe.seed), (key.anchor for key in keys)
+    pipeline.scheduler.set_timesteps(recipe.steps)
+    sigmas, times = pipeline.scheduler.sigmas, pipeline.scheduler.timesteps
+    ids = torch.tensor([[11.0, 180.0, 0.02]] * 2)
+    x = noise("start", SHAPE) * pipeline.scheduler.init_noise_sigma
+    for step in range(3):
+        sigma, lower = float(sigmas[step]), float(sigmas[step + 1])
+        again = (sigma**2 - lower**2) ** 0.5
+        with torch.no_grad():
+            for turn in range(2 if step < 2 and method == "bidirectional" else 0):
+                free, bound = pipeline.estimate_clean(x, sigma, times[step], keys[0], ids)
+                guided = free + 1.5 * (bound - free)
+                guided = guided + (last - guided[:, -1])[:, None]
+                guided[:, 0] = first
+                x = guided + (x - free) / sigma * lower + again * noise(f"{step}/align {turn}", SHAPE)
+            free, bound = pipeline.estimate_clean(x, sigma, times[step], keys[0], ids)
+            guided = free + 1.5 * (bound - free)
+            guided[:, 0], guided[:, -1] = first, last
+            x = guided + (x - free) / sigma * lower + again * noise(f"{step}/half", SHAPE)
+            free, bound = (part.flip(1) for part in pipeline.estimate_clean(x.flip(1), sigma, times[step], keys[1], ids))
+            guided = free + 1.5 * (bound - free)
+            guided[:, 0], guided[:, -1] = first, last
+            x = guided + (x - free) / sigma * lower
+    assert relative(run(pipeline, keys, recipe), x) < 1e-5
+
+
 def test_aligning_equals_rebuilding_the_backward_motion_from_noise_residuals() -> None:
     generator = torch.Generator().manual_seed(3)
     x, estimate = (torch.randn((1, 7, 4, 2, 2), generator=generator) for _ in range(2))
@@ -317,10 +348,12 @@ def test_half_precision_weights_keep_latents_in_float32_and_near(
 ) -> None:
     half = load_pipeline(InbetweenPipeline, folder, placement("svd-xt"), "bf16")
     seen: list[torch.dtype] = []
+    encoded_in: list[torch.dtype] = []
     half.unet.register_forward_pre_hook(lambda module, given: seen.append(given[0].dtype))
+    half.vae.encoder.register_forward_pre_hook(lambda module, given: encoded_in.append(given[0].dtype))
     half_keys = tuple(half.encode_keyframe(picture(seed), 0.02, AUGMENTATION) for seed in (1, 2))
     assert half.vae.dtype == torch.bfloat16
-    # Encoded in float32 as the VAE's configuration asks: off only by the rounding of the stored weights.
+    assert set(encoded_in) == {torch.float32}  # as the VAE's configuration asks
     assert relative(half_keys[0].anchor, keys[0].anchor) < 0.02
     frames = run(half, half_keys, transition_recipe(steps=2))
     assert frames.dtype == torch.float32
