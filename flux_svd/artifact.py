@@ -43,6 +43,8 @@ class RunFacts:
         peak_bytes: measured peak of the device, 0 where it cannot be measured.
         scores: "scorer", "clip_cosine" and, for a film, "keyframes" (each against its own stage).
         reused: how many of its stages were found finished.
+        ends: of a film, "raw_psnr" and "round_trip_psnr" of each keyframe in dB, before the fade.
+        report: of a film, its `flux_svd.metrics.film.FilmReport` as JSON values.
     """
 
     seconds: float
@@ -51,6 +53,7 @@ class RunFacts:
     scores: Mapping[str, Any]
     reused: int = 0
     ends: Mapping[str, Any] | None = None
+    report: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flux_svd import artifact
+from flux_svd import __version__, artifact
 from flux_svd.artifact import Artifact, ImageArtifact, JobTag, RunFacts, VideoArtifact
 from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
@@ -26,6 +26,7 @@ from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled
 from flux_svd.files import write_new
+from flux_svd.metrics.film import film_report
 from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Plan
 from flux_svd.progress import OnStep, Phase, Progress
@@ -68,8 +69,10 @@ class Run:
         pictures = {key: self._picture(key, n, len(distinct)) for n, key in enumerate(distinct, 1)}
         keys = [pictures[key] for key in recipe.keyframes]
         film = self._film(recipe, keys)
+        ends = film.facts.get("ends")
+        report = self._film_report(keys, recipe, ends)
         run = self._facts(recipe.transitions[0].model, self._film_scores(keys, recipe))
-        return self._save_film(film.data, keys, recipe, dataclasses.replace(run, ends=film.facts.get("ends")))
+        return self._save_film(film.data, keys, recipe, dataclasses.replace(run, ends=ends, report=report))
 
     def _film(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> Stage:
         """Return the encoded film of these keyframes, from the store if it was made before."""
@@ -160,17 +163,39 @@ class Run:
         One text for all pictures stands for as many as there are.
         """
         scorer = self.plan.scorer
-        asked = ["score", scorer, MODELS[scorer].revision, [*names], [*texts]]
+
+        def scored() -> list[float]:
+            shown = pictures()
+            cosines = self.engines.scorer(scorer).cosine(shown, texts if len(texts) == len(shown) else [*texts] * len(shown))
+            return [_rounded(float(value)) for value in cosines]
+
+        scores: list[float] = self._judged(["score", scorer, MODELS[scorer].revision, [*names], [*texts]], scored)
+        return scores
+
+    def _film_report(self, keys: Sequence[Image.Image], recipe: VideoRecipe, ends: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the report of the film as a player shows it, from the store if it was made before."""
+        film, scorer = fingerprint(recipe), self.plan.scorer
+
+        def reported() -> dict[str, Any]:
+            frames = iterate_film(self.store.stage_file(film, "mp4"))
+            pictures = [np.asarray(key) for key in keys]
+            likeness = self.engines.scorer(scorer).likeness
+            made = film_report(frames, recipe.key_positions, keyframes=pictures, ends=ends, likeness=likeness)
+            return {**made.as_json(), "scorer": scorer}
+
+        report: dict[str, Any] = self._judged(["report", __version__, scorer, MODELS[scorer].revision, film], reported)
+        return report
+
+    def _judged(self, asked: list[Any], judge: Callable[[], Any]) -> Any:
+        """Return the JSON value that answers `asked`, from the store if it was judged before."""
         name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
         kept = self.store.find_stage(name, "json")
         if kept is not None:
-            return [float(value) for value in json.loads(kept.data)]
+            return json.loads(kept.data)
         self._tell("score")
-        shown = pictures()
-        cosines = self.engines.scorer(scorer).cosine(shown, texts if len(texts) == len(shown) else [*texts] * len(shown))
-        scores = [_rounded(float(value)) for value in cosines]
-        self.store.keep_stage(name, "json", json.dumps(scores).encode())
-        return scores
+        answer = judge()
+        self.store.keep_stage(name, "json", json.dumps(answer).encode())
+        return answer
 
     def _film_scores(self, keys: Sequence[Image.Image], recipe: VideoRecipe) -> dict[str, Any]:
         """Return the mean over the film's frames against its prompt, and each keyframe against its own stage."""
@@ -204,7 +229,7 @@ class Run:
             if isinstance(part, GivenPicture):  # the user's own picture: neither made here nor marked as made by a model
                 files.append(write_new(self._folder(), f"{stem}_keyframe-{n + 1}", ".png", encode_png(key)))
                 continue
-            facts = dataclasses.replace(run, scores={"scorer": self.plan.scorer, "clip_cosine": own[n]}, ends=None)
+            facts = dataclasses.replace(run, scores={"scorer": self.plan.scorer, "clip_cosine": own[n]}, ends=None, report=None)
             files.append(self._save_image(key, part, facts, f"{stem}_keyframe-{n + 1}").path)
         path = self._save(artifact.mark_film(data, request, recipe), ".mp4", recipe, run, stem)
         return VideoArtifact(path, tuple(files), request, recipe, run)

@@ -29,10 +29,12 @@ from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, DoesNotFit, EncodingFailed, UnreadableFile
 from flux_svd.ledger import needed_stages
 from flux_svd.lock import DeviceLock
+from flux_svd.metrics.film import FilmReport
 from flux_svd.pictures import read_picture
 from flux_svd.plan import Plan, disk_bytes, stage_names
 from flux_svd.planner import make_plan
 from flux_svd.progress import Progress
+from flux_svd.report import report_film
 from flux_svd.request import Request
 from flux_svd.run import OnProgress, Run, thin
 from flux_svd.store import Store
@@ -146,9 +148,20 @@ class Session:
             UnreadableFile: the file is no picture and no film.
         """
         pictures = _pictures_in(path)
-        scorer = "clip-vit-b-32" if weights.read_inventory(self.home).has(MODELS["clip-vit-b-32"]) else "pocket-clip"
+        scorer = self._scorer()
         cosines = self._engines.scorer(scorer).cosine(pictures, [text] * len(pictures))
         return {"scorer": scorer, "clip_cosine": round(float(np.mean(cosines)), 4), "frames": len(pictures)}
+
+    def report(self, path: Path) -> FilmReport:
+        """Return numbers about a film this program made, and what they say: see `flux_svd.metrics.film`.
+
+        Raises:
+            UnreadableFile: the file is no film of this program, or does not decode.
+        """
+        return report_film(path, self.store, self._engines.scorer(self._scorer()).likeness)
+
+    def _scorer(self) -> str:
+        return "clip-vit-b-32" if weights.read_inventory(self.home).has(MODELS["clip-vit-b-32"]) else "pocket-clip"
 
     def unload(self) -> None:
         """Release all warm engines and the memory they hold."""

@@ -81,6 +81,9 @@ class FakeEngines:
         assert len(images) == len(texts)
         return [0.25] * len(images)
 
+    def likeness(self, images: Sequence[Image.Image]) -> list[list[float]]:
+        return [[1.0] * len(images)] * len(images)
+
 
 def fake_session(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Session, FakeEngines]:
     """Return a session whose engines are fakes."""

@@ -135,7 +135,23 @@ def test_a_report_is_json_and_takes_less_than_a_second() -> None:
     began = time.process_time()
     made = film_report(frames, POSITIONS, keyframes=[frames[at] for at in POSITIONS])
     assert time.process_time() - began < 1.0  # 0.15 s seen
-    assert json.loads(json.dumps(made.as_json()))["frames"] == 45
+    assert json.loads(json.dumps(made.as_json())) == made.as_json()
+
+
+def test_a_large_film_has_the_verdicts_of_a_small_one_and_costs_little() -> None:
+    small = film("kink")
+    large = small.repeat(6, axis=1).repeat(6, axis=2)  # 960 × 576
+    began = time.process_time()
+    made = film_report(iter(large), POSITIONS)
+    assert time.process_time() - began < 5.0  # 0.9 s seen
+    same = film_report(small, POSITIONS)
+    assert made.joins[0].join_ratio == pytest.approx(same.joins[0].join_ratio, abs=0.05)
+    assert made.joins[0].hold == pytest.approx(same.joins[0].hold, abs=0.05)
+
+
+def test_frames_that_do_not_reach_the_last_keyframe_are_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="44 frames"):
+        film_report(film("smooth")[:-1], POSITIONS)
 
 
 @pytest.mark.parametrize("positions", [(0, 2), (0, 1, 2), (0, 2, 4, 6, 8)])

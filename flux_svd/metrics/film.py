@@ -6,7 +6,8 @@ Works on frames alone; what an engine or a scorer must say (ends before the fade
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -118,7 +119,8 @@ class FilmReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers as JSON values, and the words."""
-        return {**asdict(self), "words": list(self.words())}
+        values: dict[str, Any] = json.loads(json.dumps({**asdict(self), "words": self.words()}))  # tuples become lists
+        return values
 
     @property
     def is_still(self) -> bool:
@@ -141,39 +143,51 @@ class FilmReport:
 
 
 def film_report(
-    frames: Frames,
+    frames: Iterable[Picture],
     key_positions: Sequence[int],
     keyframes: Sequence[Picture] | None = None,
     ends: Mapping[str, Sequence[float]] | None = None,
     likeness: Likeness | None = None,
 ) -> FilmReport:
-    """Return the report of a film (F, height, width, 3).
+    """Return the report of a film. Frames are taken one by one and kept small, so a long film needs little memory.
 
     Args:
+        frames: each (height, width, 3); as many as the last key position says.
         key_positions: frame index of each keyframe, ascending, the first 0 and the last F − 1.
         keyframes: the pictures themselves, each (height, width, 3), where they are at hand.
         ends: "raw_psnr" and "round_trip_psnr", one value in dB for each keyframe, as the engine measured them.
         likeness: compares pictures; may be slow, so it is asked once, for `COMPARED_FRAMES` frames.
     """
-    seen = numbers.coarse(frames)
+    last = key_positions[-1]
+    looked_at = sorted({round(index * last / (COMPARED_FRAMES - 1)) for index in range(COMPARED_FRAMES)})
+    small, whole = [], {}
+    for at, frame in enumerate(frames):
+        small.append(numbers.shrink(frame))
+        if at in key_positions or at in looked_at:
+            whole[at] = frame
+    if len(small) != last + 1:
+        raise ValueError(f"{len(small)} frames, but the last keyframe is frame {last}")
+    film = np.stack(small)
+    seen = numbers.coarse(film)
     stepped = numbers.steps(seen)
     inner = list(key_positions[1:-1])
-    mean, largest, worst = numbers.flicker(frames) if len(frames) > 2 else (0.0, 0.0, 0)
+    mean, largest, worst = numbers.flicker(film)
     left_out = ["LPIPS: it needs the weights of a network this program does not bring"]
     if ends is None:
         left_out.append("ends before the fade: only the run that made a film can tell; its sidecar file is not here")
     if likeness is None:
         left_out.append("likeness of the subject: no scorer was given")
     return FilmReport(
-        frames=len(frames), motion=_short(numbers.motion(frames)), flicker=_short(mean), flash=_short(largest),
-        flash_frame=worst, keyframes=_matches(frames, key_positions, keyframes, ends), joins=_joins(seen, stepped, inner),
-        ways=tuple(_way(frames, stepped, a, b) for a, b in itertools.pairwise(key_positions)),
-        likeness=None if likeness is None else _likeness(frames, likeness), left_out=tuple(left_out),
+        frames=len(film), motion=_short(numbers.motion(film)), flicker=_short(mean), flash=_short(largest),
+        flash_frame=worst, keyframes=_matches(whole, key_positions, keyframes, ends), joins=_joins(seen, stepped, inner),
+        ways=tuple(_way(film, stepped, a, b) for a, b in itertools.pairwise(key_positions)),
+        likeness=None if likeness is None else _likeness(whole, looked_at, likeness), left_out=tuple(left_out),
     )
 
 
 def _matches(
-    frames: Frames, positions: Sequence[int], keyframes: Sequence[Picture] | None, ends: Mapping[str, Sequence[float]] | None
+    frames: Mapping[int, Picture], positions: Sequence[int], keyframes: Sequence[Picture] | None,
+    ends: Mapping[str, Sequence[float]] | None,
 ) -> tuple[KeyframeMatch, ...]:
     matches = []
     for index, at in enumerate(positions):
@@ -203,8 +217,7 @@ def _way(frames: Frames, stepped: NDArray[np.float32], first: int, last: int) ->
     return Way(first, last, None if share is None else _short(share), _short(float(own[largest]) / usual), first + largest + 1)
 
 
-def _likeness(frames: Frames, likeness: Likeness) -> tuple[float, float, int]:
-    looked_at = sorted({round(index * (len(frames) - 1) / (COMPARED_FRAMES - 1)) for index in range(COMPARED_FRAMES)})
+def _likeness(frames: Mapping[int, Picture], looked_at: Sequence[int], likeness: Likeness) -> tuple[float, float, int]:
     values = list(likeness([Image.fromarray(frames[at]) for at in looked_at])[0])[1:]  # against frame 0, the first keyframe
     least = int(np.argmin(values))
     return _short(float(np.mean(values))), _short(float(values[least])), looked_at[least + 1]

@@ -21,6 +21,20 @@ STILL = 0.05  # grey levels: steps and bends below this are rounding, not motion
 JOIN_REACH = 2  # frames on each side of a join that do not count as "elsewhere"
 
 
+MEASURED_HEIGHT = 96  # pixels: larger frames are measured in blocks, so that a report costs the same at any size
+
+
+def shrink(picture: Picture) -> Picture:
+    """Return the picture in whole blocks, at least `MEASURED_HEIGHT` high where it is that high."""
+    side = max(1, picture.shape[0] // MEASURED_HEIGHT)
+    if side == 1:
+        return picture
+    height, width = picture.shape[0] // side, picture.shape[1] // side
+    blocks = picture[: height * side, : width * side].reshape(height, side, width, side, 3)
+    small: Picture = blocks.mean(axis=(1, 3), dtype=np.float32).round().astype(np.uint8)
+    return small
+
+
 def psnr(picture: Picture, other: Picture) -> float:
     """Return the peak signal-to-noise ratio in dB, `IDENTICAL_DB` at most."""
     error = float(np.mean((picture.astype(np.float64) - other) ** 2))
