@@ -154,6 +154,7 @@ def _build_flux1(spec: ModelSpec, folder: Path) -> None:
         vae=_loud(vae), text_encoder=text_encoder, tokenizer=tokenizer, text_encoder_2=text_encoder_2,
         tokenizer_2=tokenizer_2, transformer=_loud(transformer),
     ).save_pretrained(folder)  # fmt: skip
+    _publish_names(folder, tokenizer_2="T5TokenizerFast")
 
 
 def _build_klein(spec: ModelSpec, folder: Path) -> None:
@@ -171,6 +172,7 @@ def _build_klein(spec: ModelSpec, folder: Path) -> None:
         text_encoder=text_encoder, tokenizer=tokenizer, transformer=_flux2_transformer(guidance_embeds=False),
         is_distilled=spec.guidance_kind == "none",
     ).save_pretrained(folder)  # fmt: skip
+    _publish_names(folder, tokenizer="Qwen2TokenizerFast")
 
 
 def _build_flux2(spec: ModelSpec, folder: Path) -> None:
@@ -280,3 +282,12 @@ def _loud(model: Any) -> Any:
     with torch.no_grad():
         last.weight *= 2
     return model
+
+
+def _publish_names(folder: Path, **names: str) -> None:
+    """Put the class names of the published model_index.json in the place of those that this version of transformers saves."""
+    index = folder / "model_index.json"
+    parts = json.loads(index.read_text())
+    for part, name in names.items():
+        parts[part] = ["transformers", name]
+    index.write_text(json.dumps(parts))

@@ -33,10 +33,11 @@ def draw(engine: FluxEngine, *references: Image.Image, **changes: Any) -> np.nda
     return np.asarray(engine.draw(image_recipe(engine.spec.name, **changes), references, ignore_steps))
 
 
-def draw_bare(name: str, folder_of: FolderOf, **arguments: Any) -> np.ndarray:
+def draw_bare(name: str, folder_of: FolderOf, dtype: torch.dtype = torch.float32, **arguments: Any) -> np.ndarray:
     """Draw the default tiny recipe with nothing but diffusers."""
     recipe = image_recipe(name)
-    pipeline = PIPELINES[MODELS[name].family].from_pretrained(folder_of(name), dtype=torch.float32)
+    pipeline = PIPELINES[MODELS[name].family].from_pretrained(folder_of(name), dtype=dtype)
+    pipeline.set_progress_bar_config(disable=True)
     call = {
         "prompt": recipe.prompt, "width": recipe.width, "height": recipe.height, "num_inference_steps": recipe.steps,
         "max_sequence_length": recipe.prompt_tokens, "generator": torch.Generator("cpu").manual_seed(recipe.seed),
@@ -79,6 +80,13 @@ def test_our_call_equals_a_bare_diffusers_call_bit_for_bit(
 ) -> None:
     ours = draw(load(name, folder_of), **changes)
     assert np.array_equal(ours, draw_bare(name, folder_of, **arguments))
+
+
+@pytest.mark.parametrize(("name", "guidance"), [("flux1-dev", 3.5), ("flux2-klein-base-4b", 4.0)])
+def test_half_precision_equals_a_bare_call_too(name: str, guidance: float, folder_of: FolderOf) -> None:
+    ours = draw(FluxEngine(MODELS[name], folder_of(name), placement(name), "bf16"), precision="bf16")
+    assert np.array_equal(ours, draw_bare(name, folder_of, torch.bfloat16, guidance_scale=guidance))
+    assert not np.array_equal(ours, draw(load(name, folder_of)))
 
 
 @pytest.mark.parametrize("name", ["flux2-klein-4b", "flux2-dev"])
