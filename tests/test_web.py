@@ -26,7 +26,7 @@ from starlette.responses import PlainTextResponse
 from flux_svd.errors import InvalidRequest
 from flux_svd.session import Session
 from flux_svd.web.guard import BODY_BYTES, VISITOR_COOKIE, Guard, rules_for
-from flux_svd.web.serve import check_bind, make_app
+from flux_svd.web.serve import check_bind, launch, make_app
 from flux_svd.web.shelf import Shelf
 
 
@@ -136,7 +136,7 @@ def test_side_doors_are_closed(path: str) -> None:
 def test_every_answer_carries_the_security_headers() -> None:
     headers = ask("GET").headers
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert "frame-ancestors 'self'" in headers["content-security-policy"]
     assert "default-src 'self'" in headers["content-security-policy"]
     assert "access-control-allow-origin" not in headers
@@ -386,6 +386,29 @@ def test_page_names_no_other_host(address: str) -> None:
     text = httpx.get(address).text
     for mark in ('src="http', 'href="https://fonts', "cdn."):
         assert mark not in text
+
+
+@pytest.mark.parametrize(("profile", "host"), [("colab", "x-7860-colab.googleusercontent.com"), ("space", "me-flux.hf.space")])
+def test_colab_and_space_start_guarded_and_without_a_public_link(tmp_path: Path, profile: Any, host: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = launch(Session(home=tmp_path / "home", output_dir=tmp_path / "out"), profile=profile, port=port, block=False)
+    try:
+        assert app.share_url is None
+        address = f"http://127.0.0.1:{port}"
+        page = httpx.get(address, headers={"host": host})
+        assert page.status_code == 200
+        assert "SameSite=None" in page.headers["set-cookie"]
+        assert httpx.get(f"{address}/status", headers={"host": host}).json() == {"queue": "idle"}
+        assert httpx.get(f"{address}/files/{'a' * 32}/x.png", headers={"host": host}).status_code == 404
+        assert httpx.get(f"{address}/openapi.json", headers={"host": host}).status_code == 404
+        assert (
+            httpx.post(f"{address}/gradio_api/upload", headers={"host": host, "origin": "https://evil.example"}).status_code
+            == 403
+        )
+    finally:
+        app.close()
 
 
 def test_web_room_starts_without_torch(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def _security_headers(rules: Rules) -> _Headers:
     found = [
         (b"content-security-policy", policy.encode()),
         (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
+        (b"referrer-policy", b"same-origin"),
         (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     ]
     return found if rules.embedded else [*found, (b"x-frame-options", b"SAMEORIGIN")]

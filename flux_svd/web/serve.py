@@ -94,8 +94,8 @@ def launch(
     port: int | None = None,
     on_device: Callable[[Runner], Runner] | None = None,
     block: bool = True,
-) -> Any:
-    """Start the app the way Colab and Spaces expect; no public link is made.
+) -> gr.Blocks:
+    """Start the app the way Colab and Spaces expect and return it (`close()` ends it); no public link is made.
 
     Args:
         on_device: wraps the function that runs a plan; a Space lends its GPU that way.
@@ -103,7 +103,7 @@ def launch(
     """
     shelf, page = _make_page(session, on_device)
     rules = rules_for(profile)
-    return page.blocks.launch(
+    page.blocks.launch(
         server_name="0.0.0.0" if profile == "space" else "127.0.0.1",
         server_port=port,
         share=False,
@@ -122,6 +122,7 @@ def launch(
         app_kwargs={"middleware": [Middleware(Guard, rules=rules)], "routes": _routes(shelf, page.desk), "openapi_url": None},
         **_looks(),
     )
+    return page.blocks
 
 
 class _Page:
