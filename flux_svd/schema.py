@@ -22,3 +22,13 @@ LEDGER = (
     CREATE TABLE setting (name TEXT PRIMARY KEY, value INTEGER NOT NULL)
     """,
 )
+
+LIBRARY = (
+    """
+    CREATE TABLE item (
+        path TEXT PRIMARY KEY, kind TEXT NOT NULL, prompt TEXT NOT NULL, words TEXT NOT NULL, model TEXT NOT NULL,
+        made REAL NOT NULL, score REAL, starred INTEGER NOT NULL, owner TEXT NOT NULL, job TEXT NOT NULL,
+        stamp TEXT NOT NULL, problem TEXT NOT NULL);
+    CREATE INDEX item_by_made ON item (made)
+    """,
+)

@@ -20,14 +20,13 @@ import numpy as np
 import platformdirs
 from PIL import Image
 
-from flux_svd import device, files, weights
+from flux_svd import device, files, ledger, library, weights
 from flux_svd.artifact import Artifact, JobTag
 from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
 from flux_svd.encode import iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, DoesNotFit, EncodingFailed, UnreadableFile
-from flux_svd.ledger import needed_stages
 from flux_svd.lock import DeviceLock
 from flux_svd.metrics.film import FilmReport
 from flux_svd.pictures import read_picture
@@ -101,7 +100,7 @@ class Session:
             with self.store.pinned(stage_names(plan)):
                 run = Run(self.store, self._engines, self.output_dir, plan, report, stop, job)
                 made = tuple(run.make(recipe) for recipe in plan.recipes)
-            self.store.evict(lambda: needed_stages(self.home))
+            self.store.evict(self._needed_stages)
             return made
 
     def stream(self, plan: Plan, cancelled: threading.Event | None = None) -> Iterator[Progress | Artifact]:
@@ -166,6 +165,9 @@ class Session:
     def unload(self) -> None:
         """Release all warm engines and the memory they hold."""
         self._engines.unload()
+
+    def _needed_stages(self) -> set[str]:
+        return ledger.needed_stages(self.home) | library.needed_stages(self.output_dir, self.home)
 
     def _make_room(self, plan: Plan) -> None:
         """Clean up once after processes that died, and refuse a plan for which the disk is too small.

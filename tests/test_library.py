@@ -1,0 +1,285 @@
+"""The library: everything saved is found, marked, thrown away and had back; what is damaged is named and the rest works."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from flux_svd import artifact, failpoints, files
+from flux_svd.artifact import JobTag, RunFacts, encode_image, mark_film
+from flux_svd.errors import DiskFull, InvalidRequest
+from flux_svd.library import Library, needed_stages
+from flux_svd.plan import stage_names
+from flux_svd.recipe import ImageRecipe
+from flux_svd.request import make_request
+from tests.test_planner import film_of, plan_of
+
+DAY = 86400.0
+
+
+def put(outputs: Path, name: str, *, prompt: str = "a red circle", score: float = 0.5, age: float = 0, owner: str = "") -> Path:
+    """Save a picture of this prompt as a run would."""
+    plan = plan_of(prompt=prompt)
+    recipe = plan.recipes[0]
+    assert isinstance(recipe, ImageRecipe)
+    data = encode_image(Image.new("RGB", (8, 8), "red"), plan.request, recipe)
+    run = RunFacts(1.0, "cpu", 0, {"scorer": "pocket-clip", "clip_cosine": score})
+    path = artifact.save(
+        data, ".png", outputs / "2026-11-20", plan.request, recipe, run, name=name, placement=[], job=JobTag(name, "", owner)
+    )
+    os.utime(path, (1e9 - age, 1e9 - age))
+    return path
+
+
+def put_film(outputs: Path, name: str) -> Path:
+    plan, film = film_of(prompt="a dog running")
+    run = RunFacts(1.0, "cpu", 0, {"clip_cosine": 0.7})
+    data = mark_film(b"\0\0\0\x08ftyp", plan.request, film)
+    return artifact.save(data, ".mp4", outputs, plan.request, film, run, name=name, placement=[])
+
+
+def names(items: list[Any]) -> list[str]:
+    return [item.path.stem for item in items]
+
+
+def test_results_are_found_by_words_kind_model_day_score_and_star(outputs: Path, home: Path) -> None:
+    put(outputs, "a", prompt="a red Circle", age=3, score=0.1)
+    put(outputs, "b", prompt="a blue circle, 100% round", age=2, owner="ann")
+    put(outputs, "c", prompt="a blue square", age=1, score=0.9)
+    film = put_film(outputs, "film")
+    library = Library(outputs, home)
+    assert names(library.search()) == ["film", "c", "b", "a"]
+    assert names(library.search("CIRCLE")) == ["b", "a"]
+    assert names(library.search("circle blue")) == ["b"]
+    assert names(library.search("100%")) == ["b"]
+    assert names(library.search("10_%")) == []
+    assert names(library.search(kind="video")) == ["film"]
+    assert names(library.search(model="pocket-flux", kind="image", min_score=0.5)) == ["c", "b"]
+    assert names(library.search(model="flux1-dev")) == []
+    assert names(library.search(since=1e9 - 2, until=1e9)) == ["c", "b"]
+    assert names(library.search(owner="ann")) == ["b"]
+    assert names(library.search(limit=2, offset=1)) == ["c", "b"]
+    library.star(film)
+    assert names(library.search(starred=True)) == ["film"]
+    item = library.item(film)
+    assert (item.prompt, item.score, item.starred, item.problem) == ("a dog running", 0.7, True, "")
+
+
+def test_a_result_gives_back_its_request(outputs: Path, home: Path) -> None:
+    path = put(outputs, "a", prompt="a red circle")
+    library = Library(outputs, home)
+    assert library.request(path) == plan_of(prompt="a red circle").request
+    (path.parent / "a.png.json").write_text("{broken")
+    assert library.request(path) == plan_of(prompt="a red circle").request
+
+
+def test_new_changed_and_removed_files_are_noticed_and_others_not_read_again(outputs: Path, home: Path) -> None:
+    paths = [put(outputs, name) for name in "abc"]
+    assert Library(outputs, home).count() == 3
+    library = Library(outputs, home)
+    assert library.reconcile() == 0
+    paths[0].unlink()
+    (paths[0].parent / "a.png.json").unlink()
+    put(outputs, "b", prompt="something else")
+    put(outputs, "d")
+    assert library.reconcile() == 2
+    assert sorted(names(library.search())) == ["b", "c", "d"]
+    assert names(library.search("else")) == ["b"]
+    library.add(put(outputs, "e"))
+    assert "e" in names(library.search())
+
+
+@pytest.mark.parametrize("loss", ["lost", "damaged"])
+def test_a_lost_or_damaged_index_is_made_again_with_its_stars(loss: str, outputs: Path, home: Path) -> None:
+    for name in "abc":
+        put(outputs, name)
+    library = Library(outputs, home)
+    library.star(outputs / "2026-11-20" / "b.png")
+    library.close()
+    index = next(home.rglob("library/*.db"))
+    index.unlink() if loss == "lost" else index.write_bytes(b"\xff" * 9000)
+    again = Library(outputs, home)
+    assert names(again.search(starred=True)) == ["b"]
+    assert again.count() == 3
+    assert (again.damaged is not None) == (loss == "damaged")
+
+
+def test_what_is_damaged_is_named_and_the_rest_works(outputs: Path, home: Path) -> None:
+    broken, alone, cut, gone, flipped = (put(outputs, name) for name in ("broken", "alone", "cut", "gone", "flipped"))
+    put(outputs, "whole")
+    (broken.parent / "broken.png.json").write_bytes(b"\xff\x00{")
+    (alone.parent / "alone.png.json").unlink()
+    cut.write_bytes(cut.read_bytes()[:100])
+    gone.unlink()
+    data = bytearray(flipped.read_bytes())
+    data[-20] ^= 1
+    flipped.write_bytes(data)
+    (outputs / "foreign.png").write_bytes(b"not ours")
+    (outputs / "nothing.png.json").write_text("[]")
+    library = Library(outputs, home)
+    told = {item.path.stem: item.problem for item in library.problems()}
+    assert told == {
+        "broken": "its sidecar is damaged", "alone": "it has no sidecar", "cut": f"it is damaged: 100 of {len(data)} bytes",
+        "gone": "its file is missing", "nothing": "its sidecar is damaged, and the file tells nothing",
+    }  # fmt: skip
+    assert names(library.search("circle", kind="image", min_score=0.1)) != []
+    assert library.item(broken).prompt == "a red circle"
+    assert library.rebuild() == 7
+    assert "bytes are not those" in library.item(flipped).problem
+    assert library.item(outputs / "2026-11-20" / "whole.png").problem == ""
+    with pytest.raises(InvalidRequest, match="sidecar can be read"):
+        library.star(broken)
+
+
+@pytest.mark.parametrize(
+    "sidecar", ["[1]", "{}", '{"recipe": 3}', '{"recipe": {"keyframes": []}, "run": {}}', '{"run": {"scores": 1}, "recipe": {}}']
+)
+def test_a_sidecar_that_says_nonsense_is_no_error(sidecar: str, outputs: Path, home: Path) -> None:
+    path = put(outputs, "a")
+    (path.parent / "a.png.json").write_text(sidecar)
+    assert Library(outputs, home).item(path).problem == "its sidecar is damaged"
+
+
+def test_what_is_thrown_away_can_be_had_back_until_the_trash_is_emptied(outputs: Path, home: Path) -> None:
+    path, other = put(outputs, "a"), put(outputs, "b")
+    bytes_before = path.read_bytes()
+    time = [1e9]
+    library = Library(outputs, home, now=lambda: time[0])
+    thrown = library.delete(path)
+    assert not path.exists()
+    assert names(library.search()) == ["b"]
+    assert [one.id for one in library.trash()] == [thrown]
+    assert library.restore(thrown) == path
+    assert path.read_bytes() == bytes_before
+    assert sorted(names(library.search())) == ["a", "b"]
+    assert library.trash() == []
+    library.delete(path)
+    time[0] += 29 * DAY
+    library.reconcile()
+    assert len(library.trash()) == 1
+    time[0] += 2 * DAY
+    library.reconcile()
+    assert library.trash() == []
+    library.delete(other)
+    assert library.empty_trash(older_than_seconds=-1) == 1
+    assert [one for one in outputs.rglob("*") if one.is_file()] == []
+
+
+def test_a_restore_never_overwrites(outputs: Path, home: Path) -> None:
+    path = put(outputs, "a")
+    library = Library(outputs, home)
+    thrown = library.delete(path)
+    new = put(outputs, "a", prompt="another")
+    with pytest.raises(InvalidRequest, match="another file has it"):
+        library.restore(thrown)
+    library.add(new)
+    assert library.request(new).prompt == "another"
+    with pytest.raises(InvalidRequest, match="in the trash"):
+        library.restore("../../etc")
+
+
+def test_a_forged_manifest_reaches_nothing_outside(outputs: Path, home: Path, tmp_path: Path) -> None:
+    put(outputs, "a")
+    (tmp_path / "precious").write_text("mine")
+    for number, target in enumerate(["../precious", str(tmp_path / "precious")]):
+        manifest = {"wish": "delete", "files": [target], "at": 0}
+        files.write_json(outputs / ".trash" / f"forged{number}" / "manifest.json", manifest)
+    library = Library(outputs, home)
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert len(library.damaged_trash()) == 2
+    assert library.count() == 1
+
+
+def test_files_outside_the_outputs_are_no_results(outputs: Path, home: Path, tmp_path: Path) -> None:
+    put(outputs, "a")
+    (tmp_path / "x.png").write_bytes(b"x")
+    (outputs / "link.png").symlink_to(tmp_path / "x.png")
+    library = Library(outputs, home)
+    for path in (tmp_path / "x.png", outputs / ".." / "x.png", outputs / "link.png", outputs / "missing.png"):
+        for ask in (library.item, library.delete, library.star):
+            with pytest.raises(InvalidRequest):
+                ask(path)
+    assert (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("fault", ["kill", "full"])
+def test_a_fault_at_any_point_of_delete_and_restore_loses_nothing(fault: failpoints.Fault, outputs: Path, home: Path) -> None:
+    """Sweeps every numbered point; "kill" in a child of its own."""
+    content = put(outputs, "a").read_bytes()
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        child = multiprocessing.get_context("fork").Process(target=_throw_and_restore, args=(outputs, home, fault, number))
+        child.start()
+        child.join(60)
+        assert child.exitcode in ((0, 3) if fault == "full" else (0, -9))
+        ended = child.exitcode == 0
+        library = Library(outputs, home)
+        found = [path.read_bytes() for path in outputs.rglob("a.png")]
+        assert found == [content], f"point {number}"
+        for thrown in library.trash():
+            library.restore(thrown.id)
+        assert (names(library.search()), library.problems()) == (["a"], []), f"point {number}"
+        library.close()
+        assert not [path for path in outputs.rglob("*") if path.name.startswith(files.TEMPORARY) and fault == "full"]
+    assert number > 25
+
+
+def _throw_and_restore(outputs: Path, home: Path, fault: failpoints.Fault, number: int) -> None:
+    library = Library(outputs, home)
+    failpoints.arm(fault, number)
+    try:
+        library.restore(library.delete(outputs / "2026-11-20" / "a.png"))
+    except (DiskFull, OSError):
+        os._exit(3)
+    os._exit(0)
+
+
+def _work(outputs: Path, home: Path, name: str) -> None:
+    library = Library(outputs, home)
+    for number in range(10):
+        path = put(outputs, f"{name}{number}")
+        library.add(path)
+        library.star(path)
+        if number % 2:
+            library.restore(library.delete(path))
+        library.reconcile()
+
+
+def test_two_processes_share_one_library(outputs: Path, home: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_work, args=(outputs, home, name)) for name in "xy"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    library = Library(outputs, home)
+    assert len(library.search(starred=True)) == library.count() == 20
+    assert (library.problems(), library.trash()) == ([], [])
+
+
+def test_starred_results_keep_their_stages(outputs: Path, home: Path) -> None:
+    path = put_film(outputs, "film")
+    put(outputs, "a")
+    library = Library(outputs, home)
+    assert library.needed_stages() == set()
+    library.star(path)
+    assert needed_stages(outputs, home) == stage_names(film_of(prompt="a dog running")[0])
+    assert needed_stages(outputs / "elsewhere", home) == set()
+
+
+def test_a_sidecar_of_an_older_version_is_still_read(outputs: Path, home: Path) -> None:
+    path = put(outputs, "a")
+    told = json.loads((path.parent / "a.png.json").read_text())
+    for name in ("bytes", "job", "owner"):
+        del told[name]
+    (path.parent / "a.png.json").write_text(json.dumps(told))
+    assert Library(outputs, home).item(path).problem == ""
+    assert make_request(told["request"]).prompt == "a red circle"
