@@ -12,12 +12,13 @@ from tests.e2e.browser import open_browser, open_page, running_app
 pytestmark = pytest.mark.e2e
 
 BOX = "e => { const r = e.getBoundingClientRect(); return {top: r.top, bottom: r.bottom, left: r.left, right: r.right}; }"
-# 44 pixels; 42 inside a frame of one pixel.
+# 44 pixels; 42 where a frame of one pixel stands around them.
 SMALL = """() => [...document.querySelectorAll('button,a,input,textarea,select,summary,[role=tab]')].filter((e) => {
   if (!e.checkVisibility({ visibilityProperty: true, opacityProperty: false })) return false;
   const r = (e.matches('input[type=checkbox],input[type=radio]') ? e.closest('label') : e.closest('.wrap-inner') || e)
     .getBoundingClientRect();
-  return r.width > 0 && (r.height < 41.5 || r.width < 41.5);
+  const least = e.closest('.seg, .wrap-inner') ? 41.5 : 43.5;
+  return r.width > 0 && (r.height < least || r.width < least);
 }).map((e) => e.outerHTML.slice(0, 140))"""
 UNNAMED = """() => [...document.querySelectorAll('button,a,input,textarea,select,video,[role=tab]')].filter((e) => {
   if (!e.checkVisibility({ visibilityProperty: true })) return false;

@@ -240,12 +240,18 @@ def test_closing_the_tab_ends_its_work(open_: Callable[..., Page]) -> None:
 
 def test_words_of_a_user_stay_words(open_: Callable[..., Page]) -> None:
     page = open_()
-    page.fill("#f_prompt textarea", "<img src=x onerror='window.hit=1'> ${window.hit=2} {{7*7}} video")
+    words = "\"><img src=x onerror='window.hit=1'> ${window.hit=2} {{7*7}} <i>fly</i> video"
+    page.fill("#f_prompt textarea", words)
     expect(page.locator("#c_about")).to_contain_text("ignores:")
     page.click("#gen")
     status(page, "Done")
     assert page.evaluate("window.hit") is None
-    assert page.get_attribute("#pic img", "alt") == "<img src=x onerror='window.hit=1'> ${window.hit=2} {{7*7}} video"
+    assert page.get_attribute("#pic img", "alt") == words
+    to_video(page)
+    page.fill("#f_stages-0-prompt textarea", words)
+    page.fill("#f_stages-0-seed input", words)
+    expect(page.locator("#v_line [role=alert]")).to_contain_text("Stage 1, seed")
+    assert page.evaluate("window.hit") is None
 
 
 def test_unknown_words_are_said_and_a_film_is_suggested(open_: Callable[..., Page]) -> None:
