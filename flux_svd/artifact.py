@@ -136,18 +136,12 @@ def save(
     data: bytes, suffix: str, folder: Path, request: Request, recipe: Recipe, run: RunFacts, *, name: str, placement: object,
     job: JobTag | None = None,
 ) -> Path:
-    """Write a finished result and its sidecar beside it; return its path.
-
-    Without a job it gets a name of its own. With one the name is given, and what the same job left there is replaced.
+    """Write a finished result as `place` does, and its sidecar beside it; return its path.
 
     Raises:
         DiskFull: there is no room.
     """
-    if job is None:
-        path = files.write_new(folder, name, suffix, data)
-    else:
-        path = folder / (name + suffix)
-        files.write_atomically(path, data)
+    path = place(data, suffix, folder, name=name, job=job)
     sidecar = {
         "file": path.name,
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -161,6 +155,19 @@ def save(
         "owner": job.owner if job else "",
     }
     files.write_json(path.with_name(path.name + ".json"), sidecar)
+    return path
+
+
+def place(data: bytes, suffix: str, folder: Path, *, name: str, job: JobTag | None) -> Path:
+    """Write a file and return its path: without a job under a name of its own; with one what the same job left is replaced.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    if job is None:
+        return files.write_new(folder, name, suffix, data)
+    path = folder / (name + suffix)
+    files.write_atomically(path, data)
     return path
 
 

@@ -25,7 +25,6 @@ from flux_svd.clock import Clock
 from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled
-from flux_svd.files import write_new
 from flux_svd.metrics.film import film_report
 from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Plan
@@ -227,7 +226,8 @@ class Run:
         files = []
         for n, (key, part) in enumerate(zip(keys, recipe.keyframes, strict=True)):
             if isinstance(part, GivenPicture):  # the user's own picture: neither made here nor marked as made by a model
-                files.append(write_new(self._folder(), f"{stem}_keyframe-{n + 1}", ".png", encode_png(key)))
+                name = f"{stem}_keyframe-{n + 1}"
+                files.append(artifact.place(encode_png(key), ".png", self._folder(), name=name, job=self.job))
                 continue
             facts = dataclasses.replace(run, scores={"scorer": self.plan.scorer, "clip_cosine": own[n]}, ends=None, report=None)
             files.append(self._save_image(key, part, facts, f"{stem}_keyframe-{n + 1}").path)

@@ -1,0 +1,210 @@
+"""Claims jobs from the ledger and carries them out one by one, with signs of life; a supervisor starts it anew if it dies."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+
+from flux_svd import files
+from flux_svd.artifact import VideoArtifact
+from flux_svd.errors import Cancelled, DiskFull, FluxSvdError, StorageFailed
+from flux_svd.job import Claim
+from flux_svd.ledger import LEASE_SECONDS, Ledger
+from flux_svd.library import Library
+from flux_svd.progress import Progress
+from flux_svd.session import Session
+
+BEAT_SECONDS = 1.0  # a cancel is seen within this time and a step
+IDLE_SECONDS = 0.5
+PATIENCE_SECONDS = 10.0  # how long a step may go on after a cancel before the process ends itself
+STALL_FACTOR = 5  # no step for this many medians is worth telling …
+STALL_SECONDS = 10.0  # … but not before this
+SILENT_PHASE_SECONDS = 600.0  # loading 24 GB from a slow disk at 50 MB/s takes 8 minutes
+GRACE_SECONDS = 15.0
+LONGEST_WAIT_SECONDS = 60.0
+STUCK_EXIT = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class Worker:
+    """Carries out jobs of one ledger on the device of one session.
+
+    Args:
+        name: by which the ledger and its supervisor know it; no two living workers have the same.
+        beat_seconds: between two signs of life.
+    """
+
+    def __init__(
+        self, ledger: Ledger, session: Session, library: Library, *, name: str, beat_seconds: float = BEAT_SECONDS
+    ) -> None:
+        self.ledger, self.session, self.library = ledger, session, library
+        self.name, self.beat_seconds = name, beat_seconds
+
+    def run_forever(self, stop: threading.Event, *, until_empty: bool = False) -> None:
+        """Carry out jobs until `stop` is set, the process that started this one is gone, or (if asked) none waits."""
+        parent = os.getppid()
+        while not stop.is_set() and os.getppid() == parent:
+            if not self.run_next(stop, parent):
+                if until_empty:
+                    return
+                stop.wait(IDLE_SECONDS)
+
+    def run_next(self, stop: threading.Event, parent: int | None = None) -> bool:
+        """Carry out the next job, if there is one, and return whether there was.
+
+        What goes wrong ends the job or its attempt, and is told in the ledger. A bug or a lost device is raised too: the
+        process should end, and its supervisor starts another.
+        """
+        claim = self.ledger.claim(self.name, self.session.warm_models())
+        if claim is None:
+            return False
+        with _Pulse(self, claim, stop, parent) as pulse:
+            try:
+                made = self.session.run(claim.plan, pulse.hear, pulse.stop, claim.tag)
+                paths = [path for one in made for path in (*(one.keyframes if isinstance(one, VideoArtifact) else ()), one.path)]
+                for path in paths:
+                    self.library.add(path)
+                self.ledger.finish(claim, paths)
+            except Cancelled:
+                self.ledger.stop(claim)
+            except DiskFull as error:
+                self.ledger.pause_for(claim, str(error))
+            except FluxSvdError as error:
+                self.ledger.fail(claim, str(error), again=False)
+            except Exception as error:
+                self.ledger.fail(claim, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}", again=True)
+                raise
+        return True
+
+
+class Watchdog:
+    """Knows how long steps take and says when one takes far too long."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._last = now()
+        self._where: tuple[str, int] | None = None
+        self._steps: list[float] = []
+
+    def hear(self, progress: Progress) -> None:
+        """Take note of a sign of progress."""
+        now, where = self._now(), (progress.phase, progress.item)
+        if where != self._where:
+            self._steps = self._steps if self._where and self._where[0] == progress.phase else []
+        elif progress.step:
+            self._steps.append(now - self._last)
+        self._where, self._last = where, now
+
+    def silent_seconds(self) -> float:
+        return self._now() - self._last
+
+    def complaint(self) -> str:
+        """Return what is wrong in one sentence, or ""."""
+        silent = self.silent_seconds()
+        if len(self._steps) < 3:
+            return f"no sign of progress for {silent / 60:.0f} minutes" if silent > SILENT_PHASE_SECONDS else ""
+        median = statistics.median(self._steps)
+        if silent <= max(STALL_FACTOR * median, STALL_SECONDS):
+            return ""
+        return f"no step for {silent:.0f} s; one takes {median:.2g} s as a rule"
+
+
+class _Pulse:
+    """The signs of life of one attempt, from a thread of its own; sets `stop` when the job should end."""
+
+    def __init__(self, worker: Worker, claim: Claim, asked: threading.Event, parent: int | None) -> None:
+        self.stop = threading.Event()
+        self._worker, self._claim, self._asked, self._parent = worker, claim, asked, parent
+        self._preview = worker.ledger.home / "previews" / f"{claim.id}.webp"
+        self._watchdog, self._progress = Watchdog(), Progress("wait")
+        self._ended = threading.Event()
+        self._shown = 0.0
+        self._thread = threading.Thread(target=self._beat, name="flux-svd-pulse", daemon=True)
+
+    def hear(self, progress: Progress) -> None:
+        self._watchdog.hear(progress)
+        self._progress = progress
+        if progress.preview and time.monotonic() - self._shown >= 1.0:
+            self._shown = time.monotonic()
+            files.write_atomically(self._preview, progress.preview)
+        if self._asked.is_set():
+            self.stop.set()
+
+    def __enter__(self) -> _Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._preview.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        stopped_at: float | None = None
+        while not self._ended.wait(self._worker.beat_seconds):
+            note = self._progress.note or self._watchdog.complaint()
+            try:
+                wish = self._worker.ledger.beat(self._claim, replace(self._progress, note=note))
+            except StorageFailed:
+                wish = ""  # the lease outlives several of these
+            orphaned = self._parent is not None and os.getppid() != self._parent
+            if wish or orphaned or self._asked.is_set():
+                self.stop.set()
+                stopped_at = stopped_at or time.monotonic()
+            if stopped_at and min(time.monotonic() - stopped_at, self._watchdog.silent_seconds()) > PATIENCE_SECONDS:
+                self._worker.ledger.stop(self._claim)
+                os._exit(STUCK_EXIT)  # the step hangs: nothing in this process can end it
+
+
+def supervise(
+    command: Sequence[str], ledger: Ledger, worker: str, stop: threading.Event, *, first_wait_seconds: float = 1.0
+) -> None:
+    """Keep `command`, a worker of this name, running until it ends by itself with 0 or `stop` is set.
+
+    A worker that dies loses its job to the next attempt at once; one that gives no sign of life for a lease is killed. Between
+    two starts the wait doubles, and begins anew after a worker that lived for longer than the longest wait.
+    """
+    wait = first_wait_seconds
+    while not stop.is_set():
+        began = time.monotonic()
+        child = subprocess.Popen(command)
+        try:
+            code = _watch(child, ledger, worker, stop)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        if code != 0:
+            ledger.release(worker, _words(code))
+        if code == 0 or stop.is_set():
+            return
+        wait = first_wait_seconds if time.monotonic() - began > LONGEST_WAIT_SECONDS else wait
+        stop.wait(wait)
+        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def _watch(child: subprocess.Popen[bytes], ledger: Ledger, worker: str, stop: threading.Event) -> int:
+    looked = time.monotonic()
+    while child.poll() is None:
+        if stop.wait(0.1):
+            child.terminate()
+            try:
+                return child.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                return child.wait()
+        if time.monotonic() - looked > LEASE_SECONDS / 6:
+            looked = time.monotonic()
+            mine = [job for job in ledger.jobs(states=["running"]) if job.worker == worker]
+            if any(time.time() - (job.heartbeat or 0) > LEASE_SECONDS for job in mine):
+                child.kill()
+    return child.wait()
+
+
+def _words(code: int) -> str:
+    return f"the worker was ended by signal {-code}" if code < 0 else f"the worker ended with exit code {code}"

@@ -1,0 +1,286 @@
+"""Workers: what they claim they finish, what is asked they do, and their death costs a job one attempt at most."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flux_svd import worker as worker_module
+from flux_svd.errors import BadOutput
+from flux_svd.ledger import Ledger
+from flux_svd.library import Library
+from flux_svd.plan import Plan
+from flux_svd.progress import Progress
+from flux_svd.request import make_request
+from flux_svd.session import Session
+from flux_svd.worker import Watchdog, Worker, supervise
+from tests.fake_worker import counting_session
+from tests.fakes import FakeEngines
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def room(home: Path, outputs: Path) -> tuple[Worker, FakeEngines]:
+    session, engines = counting_session(home, outputs)
+    return Worker(Ledger(home), session, Library(outputs, home), name="w", beat_seconds=0.05), engines
+
+
+def film(session: Session, seed: int = 7) -> Plan:
+    return session.plan(make_request({"kind": "video", "prompt": "a dog", "seed": seed}))
+
+
+def picture(session: Session, seed: int = 7) -> Plan:
+    return session.plan(make_request({"kind": "image", "prompt": "a dog", "seed": seed}))
+
+
+def computed(home: Path) -> list[str]:
+    return (home / "computed").read_text().splitlines()
+
+
+def command(home: Path, outputs: Path, name: str, step_seconds: float, device_number: int = 0) -> list[str]:
+    return [sys.executable, "-m", "tests.fake_worker", str(home), str(outputs), name, str(step_seconds), str(device_number)]
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+Room = tuple[Worker, FakeEngines]
+
+
+def test_a_job_becomes_results_of_its_name_in_the_library(room: Room) -> None:
+    worker, _ = room
+    job = worker.ledger.submit(film(worker.session), owner="ann")
+    assert worker.run_next(threading.Event())
+    told = worker.ledger.job(job)
+    assert told.state == "done"
+    assert [Path(path).suffix for path in told.results] == [".png"] * 3 + [".mp4"]
+    items = worker.library.search()
+    assert {str(item.path) for item in items} == set(told.results)
+    assert {(item.owner, item.job) for item in items} == {("ann", job)}
+    assert all(job in item.path.name for item in items)
+    assert not worker.run_next(threading.Event())
+
+
+def test_a_job_carried_out_twice_leaves_one_result_of_the_same_bytes(room: Room) -> None:
+    worker, _ = room
+    worker.ledger.submit(film(worker.session))
+    late = worker.ledger.claim("late")
+    assert late
+    made = worker.session.run(late.plan, job=late.tag)
+    before = {path: path.read_bytes() for path in worker.session.output_dir.rglob("*") if path.suffix in (".png", ".mp4")}
+    worker.ledger.release("late", "gone")
+    worker.run_next(threading.Event())
+    after = {path: path.read_bytes() for path in worker.session.output_dir.rglob("*") if path.suffix in (".png", ".mp4")}
+    assert before == after
+    assert len(after) == 4
+    assert not worker.ledger.finish(late, [made[0].path])
+
+
+def test_two_pictures_of_one_job_with_the_same_words_and_seed_are_two_results(room: Room) -> None:
+    worker, _ = room
+    plan = worker.session.plan(make_request({"kind": "image", "prompt": "a dog", "seed": 7, "count": 3}))
+    job = worker.ledger.submit(plan)
+    worker.run_next(threading.Event())
+    assert len(set(worker.ledger.job(job).results)) == 3
+
+
+@pytest.mark.parametrize(("wish", "state"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_what_is_asked_of_a_running_job_happens_at_its_next_step_and_finished_stages_stay(
+    wish: str, state: str, room: Room, home: Path
+) -> None:
+    worker, engines = room
+    job = worker.ledger.submit(film(worker.session))
+
+    def ask(kind: str, step: int) -> None:
+        if (kind, step) == ("animate", 2):
+            getattr(worker.ledger, wish)(job)
+        time.sleep(0.05 if kind == "animate" else 0)
+
+    engines.before_step = ask
+    worker.run_next(threading.Event())
+    assert worker.ledger.job(job).state == state
+    assert worker.ledger.job(job).progress.step < 8
+    engines.before_step = lambda kind, step: None
+    (worker.ledger.retry if wish == "cancel" else worker.ledger.resume)(job)
+    worker.run_next(threading.Event())
+    assert worker.ledger.job(job).state == "done"
+    assert sum(line.startswith("draw") for line in computed(home)) == 3
+
+
+def test_progress_and_a_preview_can_be_watched_while_the_job_runs(
+    room: Room, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = room
+    job = worker.ledger.submit(picture(worker.session))
+    seen: list[tuple[Progress, bytes]] = []
+
+    def run(plan: Plan, hear: Callable[[Progress], None], *rest: object) -> tuple[()]:
+        hear(Progress("draw", step=3, steps=8, preview=b"webp"))
+        until(lambda: worker.ledger.job(job).progress.step == 3)
+        seen.append((worker.ledger.job(job).progress, (home / "previews" / f"{job}.webp").read_bytes()))
+        return ()
+
+    monkeypatch.setattr(worker.session, "run", run)
+    worker.run_next(threading.Event())
+    assert seen == [(Progress("draw", step=3, steps=8), b"webp")]
+    assert list((home / "previews").iterdir()) == []
+
+
+def test_a_full_disk_pauses_the_job_and_says_how_much_is_missing(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, _ = room
+    job = worker.ledger.submit(film(worker.session))
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 0, "total": 1, "used": 1})())
+        worker.run_next(threading.Event())
+    told = worker.ledger.job(job)
+    assert (told.state, told.failures) == ("paused", 0)
+    assert "MiB more" in told.reason
+    worker.ledger.resume(job)
+    worker.run_next(threading.Event())
+    assert worker.ledger.job(job).state == "done"
+
+
+def test_an_error_of_ours_ends_the_job_and_a_bug_also_the_worker(room: Room) -> None:
+    worker, engines = room
+    job = worker.ledger.submit(picture(worker.session))
+
+    def raises(error: Exception) -> Callable[[str, int], None]:
+        def fail(kind: str, step: int) -> None:
+            raise error
+
+        return fail
+
+    engines.before_step = raises(BadOutput("not finite at step 3"))
+    assert worker.run_next(threading.Event())
+    assert (worker.ledger.job(job).state, worker.ledger.job(job).reason) == ("failed", "not finite at step 3")
+    worker.ledger.retry(job)
+    engines.before_step = raises(RuntimeError("CUDA error: unspecified launch failure\nmore"))
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            worker.run_next(threading.Event())
+    told = worker.ledger.job(job)
+    assert told.state == "quarantined"
+    assert told.reason == "3 attempts failed; the last: RuntimeError: CUDA error: unspecified launch failure"
+
+
+def test_a_lost_lease_stops_the_run(room: Room) -> None:
+    worker, engines = room
+    job = worker.ledger.submit(picture(worker.session))
+
+    def lose(kind: str, step: int) -> None:
+        if step == 2:
+            worker.ledger.release("w", "thought dead")
+        time.sleep(0.05)
+
+    engines.before_step = lose
+    worker.run_next(threading.Event())
+    assert worker.ledger.job(job).state == "queued"
+    assert worker.library.count() == 0
+
+
+def test_sigterm_ends_a_worker_at_its_next_step_and_costs_the_job_no_attempt(room: Room, home: Path, outputs: Path) -> None:
+    ledger = room[0].ledger
+    job = ledger.submit(film(room[0].session))
+    child = subprocess.Popen(command(home, outputs, "child", 0.05), cwd=ROOT)
+    until(lambda: ledger.job(job).progress.phase == "animate")
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(30) == 0
+    assert (ledger.job(job).state, ledger.job(job).failures) == ("queued", 0)
+    assert "draw" in "".join(computed(home))
+
+
+def test_a_supervisor_starts_a_killed_worker_again_and_the_job_is_finished_by_the_next(
+    room: Room, home: Path, outputs: Path
+) -> None:
+    ledger = room[0].ledger
+    job = ledger.submit(film(room[0].session))
+
+    def kill_the_first() -> None:
+        until(lambda: ledger.job(job).progress.phase == "animate")
+        psutil.Process().children()[0].kill()
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    supervise(command(home, outputs, "child", 0.02), ledger, "child", threading.Event(), first_wait_seconds=0.1)
+    killer.join()
+    told = ledger.job(job)
+    assert (told.state, told.attempt, told.failures) == ("done", 2, 1)
+    assert any("ended by signal 9" in what for _, what in ledger.events(job))
+    assert sum(line.startswith("draw") for line in computed(home)) == 3
+
+
+def test_a_supervisor_that_is_told_to_stop_stops_its_worker(room: Room, home: Path, outputs: Path) -> None:
+    ledger = room[0].ledger
+    job = ledger.submit(film(room[0].session))
+    stop = threading.Event()
+    supervisor = threading.Thread(target=supervise, args=(command(home, outputs, "child", 0.05), ledger, "child", stop))
+    supervisor.start()
+    until(lambda: ledger.job(job).progress.phase == "animate")
+    stop.set()
+    supervisor.join(30)
+    assert not supervisor.is_alive()
+    assert (ledger.job(job).state, ledger.job(job).failures) == ("queued", 0)
+
+
+HANGS = """
+import sys, threading
+from flux_svd import worker as module
+from tests import fake_worker
+module.PATIENCE_SECONDS = 0.5
+sleep = fake_worker.time.sleep
+fake_worker.time.sleep = lambda seconds: threading.Event().wait()
+fake_worker.main()
+"""
+
+
+def test_a_worker_whose_step_hangs_after_a_cancel_ends_itself(room: Room, home: Path, outputs: Path) -> None:
+    ledger = room[0].ledger
+    job = ledger.submit(picture(room[0].session))
+    arguments = command(home, outputs, "child", 1)[3:]
+    child = subprocess.Popen([sys.executable, "-c", HANGS, *arguments], cwd=ROOT)
+    until(lambda: ledger.job(job).state == "running")
+    ledger.cancel(job)
+    assert child.wait(30) == worker_module.STUCK_EXIT
+    assert ledger.job(job).state == "cancelled"
+
+
+def test_the_watchdog_complains_when_a_step_takes_five_times_the_median() -> None:
+    now = [0.0]
+    watchdog = Watchdog(lambda: now[0])
+    for step in range(6):
+        now[0] += 4.0
+        watchdog.hear(Progress("draw", 1, 3, step, 8))
+    now[0] += 19
+    assert watchdog.complaint() == ""
+    now[0] += 2
+    assert watchdog.complaint() == "no step for 21 s; one takes 4 s as a rule"
+    watchdog.hear(Progress("decode"))
+    now[0] += 500
+    assert watchdog.complaint() == ""
+    now[0] += 200
+    assert watchdog.complaint() == "no sign of progress for 12 minutes"
+
+
+def test_the_watchdog_does_not_mind_quick_steps_that_pause_for_a_moment() -> None:
+    now = [0.0]
+    watchdog = Watchdog(lambda: now[0])
+    for step in range(6):
+        now[0] += 0.1
+        watchdog.hear(Progress("draw", 1, 3, step, 8))
+    now[0] += 9
+    assert watchdog.complaint() == ""
+    now[0] += 2
+    assert watchdog.complaint()
