@@ -93,17 +93,17 @@ class VideoArtifact:
 Artifact = ImageArtifact | VideoArtifact
 
 
-def encode_image(picture: Image.Image, request: Request, recipe: ImageRecipe) -> bytes:
+def encode_image(picture: Image.Image, request: Request, recipe: Recipe) -> bytes:
     """Return PNG bytes that carry request, recipe and the AI-made marker."""
     info = PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", _xmp(recipe))
-    info.add_itxt("flux_svd", _record(request, recipe))
+    info.add_itxt("XML:com.adobe.xmp", describe_source(recipe))
+    info.add_itxt("flux_svd", describe_making(request, recipe))
     return encode_png(picture, pnginfo=info)
 
 
 def mark_film(mp4: bytes, request: Request, recipe: VideoRecipe) -> bytes:
     """Return the MP4 with two boxes appended: XMP with the AI-made marker, and request and recipe as JSON."""
-    return mp4 + _box(_XMP_BOX, _xmp(recipe).encode()) + _box(_RECORD_BOX, _record(request, recipe).encode())
+    return mp4 + _box(_XMP_BOX, describe_source(recipe).encode()) + _box(_RECORD_BOX, describe_making(request, recipe).encode())
 
 
 def load_request(path: Path | str) -> Request:
@@ -192,7 +192,8 @@ def models_of(recipe: Recipe) -> tuple[str, ...]:
     return (*drawn, recipe.transitions[0].model)
 
 
-def _record(request: Request, recipe: Recipe) -> str:
+def describe_making(request: Request, recipe: Recipe) -> str:
+    """Return the record a file carries, as JSON: request, recipe, what made it, and that a model did."""
     record = {
         "made_by": f"flux_svd {__version__}",
         "digital_source_type": SOURCE_TYPE,
@@ -203,7 +204,8 @@ def _record(request: Request, recipe: Recipe) -> str:
     return json.dumps(record, sort_keys=True, separators=(",", ":"))
 
 
-def _xmp(recipe: Recipe) -> str:
+def describe_source(recipe: Recipe) -> str:
+    """Return the XMP packet that marks a file as made by a model (IPTC digital source type)."""
     note = "Made by a pocket model, for trying and testing. " if is_pocket(recipe) else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'

@@ -1,0 +1,335 @@
+"""A finished film → other files of it: WebM, AV1, GIF, WebP, PNG frames, ProRes, MP4 of other speed, size or with sound.
+
+Frames come from the film file; every export is decoded and compared with them before it has a name, and says, as the film
+does, that a model made it and from which request. Knows no engine.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flux_svd import artifact, containers, files
+from flux_svd.artifact import load_recipe, load_request
+from flux_svd.encode import EXACT_COLOURS, iterate_film
+from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
+from flux_svd.recipe import VideoRecipe
+from flux_svd.request import Request
+
+Frame = NDArray[np.uint8]  # (height, width, 3)
+TIMEOUT_SECONDS = 1800.0
+MAX_AUDIO_BYTES = 2**30
+AUDIO_FORMATS = "wav,mp3,ogg,flac,mov,aac,matroska,aiff"  # files with sound in them; no playlists, which name other files
+# Grey levels between 8 × 8 means of the film and the export. Seen on a moving disc: 0.06 (ProRes) to 0.8 (WebP), 5.4 at the
+# worst crf there is; its channels swapped 26.
+MAX_MEAN_DIFFERENCE = 12.0
+# How far the export is from the frame before, over how far from the frame meant: 2.6 to 25 seen, about 1 where nothing
+# moves, 0.3 and less where every frame is one late.
+MUCH_NEARER = 0.8
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of export.
+
+    Attributes:
+        encoders: of ffmpeg, the first it has is used.
+        options: for that encoder; "{crf}" stands for the constant rate factor.
+        crf: (default, largest), or None where quality is not chosen by one.
+        audio: encoder of the sound, or "" where the file can hold none.
+        max_fps: GIF counts hundredths of a second, and players slow down anything under two.
+    """
+
+    suffix: str
+    encoders: tuple[str, ...]
+    options: tuple[str, ...]
+    crf: tuple[int, int] | None = None
+    audio: str = ""
+    max_fps: int = 60
+    repeats: bool = False
+
+
+_BT709 = (  # say what the numbers are, as players assume for video
+    "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv",
+)  # fmt: skip
+_YUV = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bicubic"
+FORMATS: dict[str, Format] = {
+    "mp4": Format(".mp4", ("libx264",), ("-vf", _YUV, "-pix_fmt", "yuv420p", "-crf", "{crf}", "-preset", "medium", *_BT709,
+                                         "-movflags", "+faststart"), (18, 51), "aac"),
+    "webm": Format(".webm", ("libvpx-vp9",), ("-vf", _YUV, "-pix_fmt", "yuv420p", "-crf", "{crf}", "-b:v", "0", "-cpu-used", "2",
+                                              *_BT709), (24, 63), "libopus"),
+    "av1": Format(".webm", ("libsvtav1", "libaom-av1"), ("-vf", _YUV, "-pix_fmt", "yuv420p", "-crf", "{crf}", *_BT709), (28, 63),
+                  "libopus"),
+    "gif": Format(".gif", ("gif",), ("-vf", "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=sierra2_4a",
+                                     "-loop", "0"), max_fps=50, repeats=True),
+    "webp": Format(".webp", ("libwebp_anim",), ("-pix_fmt", "yuv420p", "-q:v", "85", "-loop", "0"), repeats=True),
+    "png": Format("", (), ()),
+    "prores": Format(".mov", ("prores_ks",), ("-vf", _YUV, "-pix_fmt", "yuv422p10le", "-profile:v", "3", *_BT709),
+                     audio="pcm_s16le"),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: a file, or for "png" a folder of frames 0001.png, 0002.png …"""
+
+    path: Path
+    format: str
+    frames: int
+    fps: int
+    encoder: str
+    has_sound: bool
+
+    @property
+    def seconds_long(self) -> float:
+        return self.frames / self.fps
+
+
+def export_film(
+    source: Path, format_name: str, *, fps: int | None = None, crf: int | None = None, audio: Path | None = None,
+    folder: Path | None = None,
+) -> Exported:
+    """Write the film `source`, which this program made, in another form, under a name of its own; return what was written.
+
+    Every frame of the film is in the export. Of a loop, GIF and WebP leave out the last one, which is the first again.
+
+    Args:
+        fps: frames a second at playback; None is the film's own. Other speed, same frames.
+        crf: constant rate factor, smaller is better; None is the format's own.
+        audio: a local file with sound, cut to the film's length; a shorter one ends before the film does.
+        folder: where to write; None is beside the film.
+
+    Raises:
+        InvalidRequest: a choice this format or this ffmpeg does not know.
+        UnreadableFile: the film is not one of ours, or the audio file holds no sound.
+        EncodingFailed: ffmpeg failed, or the export does not show the film. No file is left.
+    """
+    recipe, request = _film_of(source)
+    chosen = _check(format_name, fps, crf, audio, source.stem)
+    speed = fps if fps is not None else recipe.fps
+    if speed > chosen.max_fps:
+        raise InvalidRequest("fps", speed, f"1 to {chosen.max_fps} for {format_name}")
+    count = recipe.frames - (chosen.repeats and recipe.keyframes[0] == recipe.keyframes[-1])
+    where = folder if folder is not None else source.parent
+    stem = source.stem if where != source.parent or chosen.suffix != source.suffix else f"{source.stem}_export"
+    if format_name == "png":
+        return Exported(_write_frames(source, where, stem, request, recipe), format_name, count, speed, "png", False)
+    with tempfile.TemporaryDirectory(prefix="flux-svd-") as work:
+        made = Path(work) / f"film{chosen.suffix}"
+        sound = None if audio is None else _check_audio(audio)
+        encoder = _encoder(format_name)
+        tags = containers.tags_file(Path(work), request, recipe) if chosen.suffix == ".webm" else None
+        options = [option.replace("{crf}", str(crf if crf is not None else (chosen.crf or (0,))[0])) for option in chosen.options]
+        _encode(source, made, recipe, count, speed, ["-c:v", encoder, *options], sound, chosen.audio, tags)
+        data = containers.mark(made.read_bytes(), chosen.suffix, request, recipe)
+        made.write_bytes(data)
+        _verify(made, source, count, speed)
+        path = files.write_new(where, stem, chosen.suffix, data)
+    return Exported(path, format_name, count, speed, encoder, sound is not None)
+
+
+def formats_here() -> tuple[str, ...]:
+    """Return the names of the formats the ffmpeg of this machine can make."""
+    return tuple(name for name, row in FORMATS.items() if not row.encoders or any(one in _encoders() for one in row.encoders))
+
+
+def _film_of(source: Path) -> tuple[VideoRecipe, Request]:
+    recipe = load_recipe(source)
+    if not isinstance(recipe, VideoRecipe) or source.suffix.lower() == ".png":  # an exported frame carries its film's recipe
+        raise UnreadableFile("file", str(source), "a film that flux_svd made; this is a picture")
+    return recipe, load_request(source)
+
+
+def _check(format_name: str, fps: int | None, crf: int | None, audio: Path | None, name: str) -> Format:
+    if format_name not in formats_here():
+        raise InvalidRequest("format", format_name, ", ".join(formats_here()))
+    chosen = FORMATS[format_name]
+    if fps is not None and not 1 <= fps <= chosen.max_fps:
+        raise InvalidRequest("fps", fps, f"a whole number from 1 to {chosen.max_fps} for {format_name}")
+    if crf is not None and (chosen.crf is None or not 0 <= crf <= chosen.crf[1]):
+        raise InvalidRequest("crf", crf, f"a whole number from 0 to {chosen.crf[1]} for {format_name}" if chosen.crf
+                             else "none: only " + ", ".join(one for one, row in FORMATS.items() if row.crf) + " have one")
+    if audio is not None and not chosen.audio:
+        able = ", ".join(one for one, row in FORMATS.items() if row.audio)
+        raise InvalidRequest("audio", audio.name, f"none: a {format_name} holds no sound; these do: {able}")
+    return chosen
+
+
+def _check_audio(audio: Path) -> Path:
+    """Return the path if ffmpeg decodes sound from the file; it may open nothing else, and no network.
+
+    Raises:
+        UnreadableFile: there is no sound in it.
+    """
+    allowed = "a local file with sound: WAV, MP3, OGG, FLAC, AAC, M4A, MP4, MKV, WebM or AIFF"
+    try:
+        size = audio.stat().st_size
+    except (OSError, ValueError) as error:
+        raise UnreadableFile("audio", str(audio), f"a file that can be read ({error})") from None
+    if not audio.is_file() or size > MAX_AUDIO_BYTES:
+        raise UnreadableFile("audio", str(audio), f"{allowed}, of at most {MAX_AUDIO_BYTES // 2**30} GiB")
+    decoded = _run([*_audio_input(audio), "-map", "0:a:0", "-t", "1", "-f", "s16le", "-"])
+    if decoded.returncode or not decoded.stdout:
+        raise UnreadableFile("audio", str(audio), f"{allowed} ({_reason(decoded.stderr)})")
+    return audio
+
+
+def _audio_input(audio: Path) -> list[str]:
+    return ["-protocol_whitelist", "file", "-format_whitelist", AUDIO_FORMATS, "-i", f"file:{audio.absolute()}"]
+
+
+def _encode(
+    source: Path, made: Path, recipe: VideoRecipe, count: int, fps: int, video: Sequence[str], audio: Path | None,
+    audio_encoder: str, tags: Path | None,
+) -> None:
+    sound = ["-map", "1:a:0", "-c:a", audio_encoder, "-af", f"atrim=end={count / fps:.6f}"] if audio else []
+    inputs = _audio_input(audio) if audio else []
+    noted = ["-i", f"file:{tags}"] if tags else []
+    taken = ["-map_metadata", ("2" if audio else "1") if tags else "-1"]
+    command = [
+        _ffmpeg(), "-v", "error", "-nostdin", "-y",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{recipe.width}x{recipe.height}", "-r", str(fps), "-i", "-",
+        *inputs, *noted, "-map", "0:v:0", *sound, *video, *taken, "-threads", "1",
+        "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", f"file:{made}",
+    ]
+    with tempfile.TemporaryFile() as told:
+        encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told)
+        try:
+            assert encoder.stdin is not None
+            for frame in _frames(source, count):
+                encoder.stdin.write(np.ascontiguousarray(frame).data)
+            encoder.stdin.close()
+            failed = encoder.wait(TIMEOUT_SECONDS) != 0
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            failed = True
+        finally:
+            encoder.kill()
+            encoder.wait()
+        if failed or not made.is_file():
+            told.seek(0)
+            raise EncodingFailed(f"ffmpeg could not write the {made.suffix[1:]}: {_reason(told.read())}")
+
+
+def _frames(source: Path, count: int) -> Iterator[Frame]:
+    for at, frame in enumerate(iterate_film(source)):
+        if at < count:
+            yield frame
+
+
+def _verify(made: Path, source: Path, count: int, fps: int) -> None:
+    """Decode the export and compare it with the film, frame by frame.
+
+    Raises:
+        EncodingFailed: it has another number of frames, another size, or shows something else.
+    """
+    own, earlier, found = 0.0, 0.0, 0
+    before: NDArray[np.float32] | None = None
+    decoded = containers.frames_of_webp(made, fps) if made.suffix == ".webp" else _decoded(made)
+    for ours, theirs in zip(_frames(source, count), decoded, strict=False):
+        if ours.shape != theirs.shape:
+            raise EncodingFailed(f"the {made.suffix[1:]} is {theirs.shape[1]} × {theirs.shape[0]}, the film "
+                                 f"{ours.shape[1]} × {ours.shape[0]}")
+        meant, shown = _block_means(ours), _block_means(theirs)
+        if before is not None:
+            own, earlier = own + _apart(shown, meant), earlier + _apart(shown, before)
+        before = meant
+        found += 1
+    found += sum(1 for _ in decoded)
+    if found != count:
+        raise EncodingFailed(f"the {made.suffix[1:]} decodes to {found} frames, not {count}")
+    if own / count > MAX_MEAN_DIFFERENCE:
+        raise EncodingFailed(f"the {made.suffix[1:]} shows something else: {own / count:.1f} grey levels apart on average")
+    if earlier < MUCH_NEARER * own:
+        raise EncodingFailed(f"the {made.suffix[1:]} is late: its frames show what should be seen one frame before")
+
+
+def _decoded(path: Path) -> Iterator[Frame]:
+    """Yield every frame of a file once, whatever its time stamps say."""
+    import imageio_ffmpeg
+
+    try:
+        options = ["-fps_mode", "passthrough", *EXACT_COLOURS]
+        reader = imageio_ffmpeg.read_frames(str(path), pix_fmt="rgb24", output_params=options)
+        facts: dict[str, Any] = next(reader)
+        width, height = facts["size"]
+        for data in reader:
+            yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise EncodingFailed(f"the {path.suffix[1:]} does not decode: {error}") from error
+
+
+def _apart(means: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    return float(np.abs(means - others).mean())
+
+
+def _block_means(frame: Frame) -> NDArray[np.float32]:
+    height, width = (side // 8 * 8 for side in frame.shape[:2])
+    blocks = frame[:height, :width].reshape(height // 8, 8, width // 8, 8, 3)
+    means: NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return means
+
+
+def _write_frames(source: Path, folder: Path, stem: str, request: Request, recipe: VideoRecipe) -> Path:
+    """Write every frame as a PNG into a new folder, which gets its name when all of them are there; return it."""
+    files.make_folder(folder)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder, ignore_cleanup_errors=True) as work:
+        inner = Path(work) / "frames"
+        inner.mkdir()
+        for at, frame in enumerate(iterate_film(source), 1):
+            data = artifact.encode_image(Image.fromarray(frame), request, recipe)
+            files.write_atomically(inner / f"{at:04d}.png", data)
+        number = 1
+        while True:
+            path = folder / f"{stem}_frames{'' if number == 1 else f'-{number}'}"
+            try:
+                path.mkdir()  # fails when the name is taken, also by another process
+            except FileExistsError:
+                number += 1
+                continue
+            inner.replace(path)  # onto the empty folder
+            return path
+
+
+def _encoder(format_name: str) -> str:
+    return next(one for one in FORMATS[format_name].encoders if one in _encoders())
+
+
+@functools.lru_cache(maxsize=1)
+def _encoders() -> frozenset[str]:
+    """Return the names of the encoders ffmpeg has; none where it is missing."""
+    try:
+        listed = _run(["-encoders"]).stdout.decode("utf-8", "replace")
+    except EncodingFailed:
+        return frozenset()
+    rows = (line.split() for line in listed.splitlines())
+    return frozenset(row[1] for row in rows if len(row) > 2 and row[0][:1] in "VA" and len(row[0]) == 6)
+
+
+def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run([_ffmpeg(), "-v", "error", "-nostdin", *arguments], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EncodingFailed(f"ffmpeg does not run: {error}") from error
+
+
+def _ffmpeg() -> str:
+    import imageio_ffmpeg
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise EncodingFailed(f"ffmpeg is missing: {error}") from error
+
+
+def _reason(told: bytes) -> str:
+    lines = [line.strip() for line in told.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "it said nothing"
