@@ -56,6 +56,18 @@ def test_neighbouring_transitions_share_their_keyframe_exactly(load: Callable[..
     assert np.array_equal(first[-1], second[0])
 
 
+def test_all_keyframes_of_a_film_get_the_same_augmentation_noise(load: Callable[..., SvdEngine]) -> None:
+    engine, seen = load(), []
+    engine._pipeline.vae.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    sample(engine, seed=7)
+    engine.sample(transition_recipe(steps=2, seed=8), KEYS[1], KEYS[2], ignore_steps)
+    dusty, clean = seen[::2], seen[1::2]
+    dust = [one - other for one, other in zip(dusty, clean, strict=True)]
+    assert len(dust) == 4
+    assert dust[0].std() == pytest.approx(0.02, rel=0.1)
+    assert all(torch.allclose(dust[0], other, atol=1e-6) for other in dust)
+
+
 def test_a_film_has_exact_keyframes_and_says_how_they_were(load: Callable[..., SvdEngine]) -> None:
     engine = load()
     parts = [transition_recipe(steps=2), transition_recipe(steps=2, seed=8)]
