@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -374,6 +375,24 @@ def test_disguised_and_huge_pictures_are_refused(client: Client, tmp_path: Path,
     extra = {"text": "x"} if endpoint == "/score" else {}
     with pytest.raises(AppError, match=said):
         client.predict(path=handle_file(str(path)), api_name=endpoint, **extra)
+
+
+def test_given_pictures_are_kept_safe_or_refused(address: str) -> None:
+    import io
+
+    from PIL import Image
+
+    stored = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(stored, "JPEG")
+    kept = httpx.post(f"{address}/pictures/upload", content=stored.getvalue()).json()
+    assert re.fullmatch("[0-9a-f]{64}", kept["id"])
+    for kind, said in (("svg", "something else"), ("html", "something else"), ("bomb", "megapixels")):
+        answer = httpx.post(f"{address}/pictures/upload", content=disguised(kind))
+        assert said in answer.json()["error"]
+    foreign = {"origin": "https://evil.example"}
+    assert httpx.post(f"{address}/pictures/upload", content=stored.getvalue(), headers=foreign).status_code == 403
+    assert httpx.post(f"{address}/pictures/upload", content=b"x" * (43 * 2**20)).status_code == 413
+    assert httpx.get(f"{address}/pictures/upload").status_code in (404, 405)
 
 
 def test_only_named_endpoints_are_public(client: Client) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import gradio as gr
@@ -142,7 +143,7 @@ def add_endpoints(desk: Desk) -> None:
 
     def keep_picture(path: str | None) -> str:
         """Keep a picture, made safe, and return its id for `references`."""
-        return desk.keep_picture(_given(path))
+        return desk.keep_picture(Path(_given(path)))
 
     many = {"concurrency_limit": None}  # the device itself is one at a time; waiting there is told
     gr.api(_told(generate_image), api_name="generate_image", **many)

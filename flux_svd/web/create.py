@@ -20,6 +20,7 @@ from flux_svd.storyboard import suggest_kind
 from flux_svd.web import fields, parts, results
 from flux_svd.web.desk import Desk, Visitor, visitor_of
 from flux_svd.web.parts import QUIET, Update, esc, show
+from flux_svd.web.references import References
 from flux_svd.web.results import Results, Shown
 
 EXAMPLE = "a red circle on a blue background"
@@ -50,9 +51,9 @@ class CreatePage:
             self.steps,
             self.guidance,
             self.negative,
-            self.references,
+            self.references.ids,
         ]
-        self.form = [*self.wish[:-1]]  # what a dropped picture fills in: all but references
+        self.form = [*self.wish, self.references.area]
         self._wire()
 
     def _build_ask(self) -> None:
@@ -65,7 +66,7 @@ class CreatePage:
 
     def _build_see(self, spec: ModelSpec) -> None:
         with gr.Row(elem_id="c_top"):
-            self.stat = show(parts.status("Ready", f"{spec.title}"), elem_id="stat")
+            self.stat = show(parts.status("Ready", "an example is filled in"), elem_id="stat")
             self.acts = show(elem_id="c_acts", elem_classes="acts", clickable=True)
         self.pic = show(results.empty(*spec.size), elem_id="pic")
         self.row = show(elem_id="c_row", elem_classes="hint", clickable=True)
@@ -81,20 +82,7 @@ class CreatePage:
         )
         self.count = gr.Radio([1, 2, 4], value=1, label="Pictures", elem_id="f_count", elem_classes="seg", interactive=True)
         with gr.Accordion("References", open=False, visible="references" in spec.obeys) as self.references_fold:
-            self.references = gr.Gallery(
-                label="Pictures to work from",
-                show_label=False,
-                interactive=True,
-                sources=["upload", "clipboard"],
-                file_types=["image"],
-                type="filepath",
-                columns=4,
-                height=176,
-                buttons=[],
-                elem_id="f_references",
-                elem_classes="drop",
-                container=False,
-            )
+            self.references = References(self.desk)
         with gr.Accordion("Settings", open=False, elem_id="c_fold"):
             ready, others = self.desk.image_models()
             self.model = gr.Dropdown(
@@ -186,6 +174,7 @@ class CreatePage:
             trigger_mode="always_last",
             **QUIET,
         )
+        self.references.wire().then(self.look_ahead, [self.results, *self.wish], [self.line, self.facts, self.pic], **QUIET)
         plain = [
             box.change for box in (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt)
         ]
@@ -210,8 +199,11 @@ class CreatePage:
         try:
             plan = self.desk.plan(fields.image_fields(self.desk, *wish))
         except FluxSvdError as error:
-            return {self.line: parts.problem(error), self.facts: ""}
-        found: Update = {self.line: parts.plan_line(plan, self.desk), self.facts: parts.plan_facts(plan)}
+            found: Update = {self.line: parts.problem(error), self.facts: ""}
+            if not now.pictures:
+                found[self.pic] = results.empty(*fields.size_of(self.desk, wish))
+            return found
+        found = {self.line: parts.plan_line(plan, self.desk), self.facts: parts.plan_facts(plan)}
         recipe = plan.recipes[0]
         if not now.pictures:
             found[self.pic] = results.empty(recipe.width, recipe.height)
@@ -310,6 +302,7 @@ class CreatePage:
         known = request.model == "auto" or request.model in {spec.name for spec in self.desk.image_models()[0]}
         name = request.model if known else "auto"
         spec = self.desk.resolve(name)
+        references = tuple(one for one in request.references if self.desk.has_picture(one))
         return {
             self.prompt: request.prompt,
             self.model: name,
@@ -322,6 +315,8 @@ class CreatePage:
             self.steps: "" if request.steps is None else str(request.steps),
             self.guidance: "" if request.guidance is None else f"{request.guidance:g}",
             self.negative: request.negative_prompt or "",
+            self.references.ids: references,
+            self.references.area: self.references.drawn(references),
         }
 
     def _live(self, progress: Progress, made: Results, prompt: str) -> Update:

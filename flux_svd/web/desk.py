@@ -15,7 +15,7 @@ from flux_svd import weights
 from flux_svd.artifact import Artifact, VideoArtifact
 from flux_svd.catalog import IMAGE_FAMILIES, MODELS, ModelSpec
 from flux_svd.device import read_budget
-from flux_svd.errors import Cancelled, DoesNotFit, ModelUnavailable
+from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest, ModelUnavailable
 from flux_svd.memory import Budget
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
@@ -104,13 +104,19 @@ class Desk:
     def addresses(self, film: VideoArtifact, visitor: Visitor) -> list[str]:
         return [self.address(path, visitor) for path in film.keyframes]
 
-    def keep_picture(self, path: str) -> str:
-        """Return the id of an uploaded picture, made safe.
+    def keep_picture(self, source: Path | bytes) -> str:
+        """Return the id of a given picture, made safe.
 
         Raises:
             UnreadableFile: it cannot be used.
         """
-        return self.session.store.keep_picture(Path(path), field="references")
+        return self.session.store.keep_picture(source, field="references")
+
+    def has_picture(self, picture_id: str) -> bool:
+        try:
+            return self.session.store.picture(picture_id).is_file()
+        except InvalidRequest:
+            return False
 
     def score(self, path: str, text: str) -> dict[str, Any]:
         """Return how well a given picture or film matches a text.

@@ -46,12 +46,12 @@ def image_fields(
     steps: str,
     guidance: str,
     negative: str,
-    references: Sequence[tuple[str, Any]] | None,
+    references: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return the fields of an ImageRequest. What the chosen model does not obey is hidden on the page and left out here.
 
     Raises:
-        InvalidRequest: a text is not a number, or an uploaded picture cannot be used.
+        InvalidRequest: a text is not a number.
     """
     spec = desk.resolve(model)
     width, height = shapes_of(spec).get(shape, spec.size)
@@ -70,8 +70,15 @@ def image_fields(
     if "negative_prompt" in spec.obeys and negative and negative.strip():
         found["negative_prompt"] = negative
     if "references" in spec.obeys and references:
-        found["references"] = tuple(desk.keep_picture(path) for path, _ in references)
+        found["references"] = references
     return found
+
+
+def size_of(desk: Desk, wish: Sequence[Any]) -> tuple[int, int]:
+    """Return the size the form asks for, whatever else stands in it."""
+    _, shape, _, model = wish[:4]
+    spec = desk.resolve(model)
+    return shapes_of(spec).get(shape, spec.size)
 
 
 def whole_number(field: str, text: str | None, kind: type[ImageRequest] | type[VideoRequest] = ImageRequest) -> int | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +29,7 @@ class Way:
     frames: tuple[str, ...] = ()
 
     def after(self, progress: Progress) -> Way:
-        frames = (_data(progress.preview),) if progress.preview else self.frames
+        frames = (parts.webp_address(progress.preview),) if progress.preview else self.frames
         return replace(
             self, state="run", step=progress.step, steps=progress.steps, seconds_left=progress.seconds_left, frames=frames
         )
@@ -66,11 +64,7 @@ def frames_between(path: Path, recipe: VideoRecipe) -> list[tuple[str, ...]]:
     found: list[list[str]] = [[] for _ in recipe.transitions]
     for index, frame in enumerate(iterate_film(path)):
         if index in wanted:
-            small = Image.fromarray(frame)
-            small.thumbnail((4 * _THUMB_HEIGHT, _THUMB_HEIGHT))
-            stored = io.BytesIO()
-            small.save(stored, "WEBP", quality=70)
-            found[wanted[index]].append(_data(stored.getvalue()))
+            found[wanted[index]].append(parts.small_picture(Image.fromarray(frame), _THUMB_HEIGHT))
     return [tuple(frames) for frames in found]
 
 
@@ -91,7 +85,3 @@ def _way(way: Way, number: int) -> str:
         f'<div class="s {way.state}" role="group" aria-label="Transition {number} to {number + 1}">'
         f'<div class="fr">{"".join(shown)}</div><div class="st">{rule}</div><div class="cap">{caption}</div></div>'
     )
-
-
-def _data(webp: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from flux_svd.catalog import MODELS
 from flux_svd.errors import FluxSvdError, InvalidRequest
@@ -111,7 +113,20 @@ def picture(address: str, alt: str, width: int, height: int, cls: str = "") -> s
 
 
 def preview(data: bytes, alt: str, cls: str = "") -> str:
-    return f'<img class="{cls}" src="data:image/webp;base64,{base64.b64encode(data).decode()}" alt="{esc(alt)}">'
+    return f'<img class="{cls}" src="{webp_address(data)}" alt="{esc(alt)}">'
+
+
+def small_picture(picture: Image.Image, height: int) -> str:
+    """Return the picture, at most `height` pixels high, as a data address."""
+    small = picture.copy()
+    small.thumbnail((4 * height, height))
+    stored = io.BytesIO()
+    small.save(stored, "WEBP", quality=70)
+    return webp_address(stored.getvalue())
+
+
+def webp_address(data: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 
 def match_words(scores: Mapping[str, Any], value: object) -> str:

@@ -24,6 +24,7 @@ from flux_svd.web.desk import Desk, Runner
 from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, is_loopback, rules_for
 from flux_svd.web.look import STATIC, LightTable, page_head
 from flux_svd.web.page import build_page
+from flux_svd.web.references import upload_route
 from flux_svd.web.shelf import Shelf
 
 MAX_WAITING = 64  # events of all pages; more are refused with Gradio's own words
@@ -141,7 +142,7 @@ def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
     async def status(request: Request) -> JSONResponse:
         return JSONResponse({"queue": desk.queue_words()}, headers={"Cache-Control": "no-store"})
 
-    return [Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status)]
+    return [Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status), upload_route(desk)]
 
 
 def _looks() -> dict[str, Any]:

@@ -266,6 +266,35 @@ def test_unknown_words_are_said_and_a_film_is_suggested(open_: Callable[..., Pag
     expect(page.locator("#f_stages-2-prompt textarea")).to_have_value("a blue lighthouse at the right")
 
 
+def test_references_are_given_shown_and_removed(browser: Browser, tmp_path: Path) -> None:
+    """With a model that obeys them on the disk: real layout, tiny random weights."""
+    from PIL import Image
+
+    from tests.tiny.builders import build_model
+
+    build_model("flux2-klein-base-4b", tmp_path / "home" / "models" / "flux2-klein-base-4b")
+    for name in ("red", "blue"):
+        Image.new("RGB", (80, 60), name).save(tmp_path / f"{name}.png")
+    (tmp_path / "fake.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    with running_app(tmp_path) as address:
+        page = open_page(browser, address)
+        expect(page.locator("text=References")).to_have_count(0)
+        settings(page)
+        page.click("#f_model input")
+        page.click("[role=option]:has-text('klein')")
+        page.click("text=References")
+        expect(page.locator("#f_width input")).to_have_count(4)
+        page.set_input_files("#f_references input[type=file]", [str(tmp_path / "red.png"), str(tmp_path / "blue.png")])
+        expect(page.locator(".refs li img")).to_have_count(2)
+        page.set_input_files("#f_references input[type=file]", str(tmp_path / "fake.png"))
+        expect(page.locator(".refs [role=alert]")).to_contain_text("the content is something else")
+        expect(page.locator(".refs li img")).to_have_count(2)
+        page.click("role=button[name='Remove reference 1']")
+        expect(page.locator(".refs li img")).to_have_count(1)
+        assert not page.watch.faults  # type: ignore[attr-defined]
+        page.context.close()
+
+
 # Video.
 
 
