@@ -64,11 +64,13 @@ class JobTag:
         id: of the job; no other result has it.
         day: the folder, "2026-11-20".
         owner: whose job it is; "" on a machine with one user.
+        outputs: where its results go; "" is where those of the session go.
     """
 
     id: str
     day: str
     owner: str = ""
+    outputs: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flux_svd import __version__, memory
+from flux_svd import __version__, cli_jobs, failpoints, memory
 from flux_svd.errors import Cancelled, FluxSvdError, InvalidRequest
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 
@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     stop = threading.Event()
     _stop_on_signals(stop)
+    fault, _, number = os.environ.get("FLUX_SVD_FAILPOINT", "").partition("@")  # for tests: kill@17, full@17
+    if fault:
+        failpoints.arm("kill" if fault == "kill" else "full", int(number))
     try:
         answer = arguments.command(arguments, stop)
     except FluxSvdError as error:
@@ -50,8 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     image = commands.add_parser("image", parents=[common, machine, _wish(ImageRequest)], help="make pictures")
+    image.add_argument("--detach", action="store_true", help="leave it to flux-svd worker and print the id of the job")
     image.set_defaults(command=_make, kind="image")
     video = commands.add_parser("video", parents=[common, machine, _wish(VideoRequest)], help="make a film from keyframes")
+    video.add_argument("--detach", action="store_true", help="leave it to flux-svd worker and print the id of the job")
     video.set_defaults(command=_make, kind="video")
 
     score = commands.add_parser("score", parents=[common], help="how well a picture or film matches a text")
@@ -78,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--port", type=int, default=7860)
     app.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     app.set_defaults(command=_app)
+
+    cli_jobs.add_commands(commands, common, _told)
     return parser
 
 
@@ -105,10 +112,14 @@ def _make(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     session = _session(arguments)
     plan = session.plan(_request(arguments, session.store))
     _say("\n".join(f"  {note.what}: {note.value} ({note.why})" for note in plan.decisions))
+    if arguments.detach:
+        text, answer = cli_jobs.submit(plan, session.home, arguments.output)
+        _print(arguments, text)
+        return answer
     artifacts = session.run(plan, _show_progress(), stop)
     paths = [str(made.path) for made in artifacts]
     first = artifacts[0]
-    answer: Answer = {
+    answer = {
         "path": paths[0], "seed": plan.seed, "model": plan.model, "plan": describe_plan(plan),
         "scores": dict(first.run.scores), "seconds": round(sum(made.run.seconds for made in artifacts), 3),
     }
@@ -222,6 +233,18 @@ def _app(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     return {"served": f"http://{arguments.host}:{arguments.port}"}
 
 
+def _told(command: cli_jobs.Command) -> Callable[[argparse.Namespace, threading.Event], Answer]:
+    """Return the command as one of this file's: it prints what it is told and returns the answer."""
+
+    def run(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
+        text, answer = command(arguments, stop, _home())
+        if text:
+            _print(arguments, text)
+        return answer
+
+    return run
+
+
 def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoRequest:
     from flux_svd.request import make_request
 
@@ -254,7 +277,8 @@ def _session(arguments: argparse.Namespace) -> Any:
 
     vram = getattr(arguments, "vram", None)
     return Session(
-        home=_home(), output_dir=getattr(arguments, "output", None), vram_bytes=memory.parse_bytes(vram) if vram else None
+        home=_home(), output_dir=getattr(arguments, "output", None), vram_bytes=memory.parse_bytes(vram) if vram else None,
+        owner="the command line",
     )
 
 
@@ -281,7 +305,7 @@ def _show_progress() -> Callable[[Any], None]:
         item = f" {progress.item} of {progress.items}" if progress.items else ""
         step = f", step {progress.step} of {progress.steps}" if progress.steps else ""
         left = f", about {progress.seconds_left:.0f} s left" if progress.seconds_left else ""
-        _say(f"{progress.phase}{item}{step}{left}")
+        _say(progress.note or f"{progress.phase}{item}{step}{left}")
 
     return show
 

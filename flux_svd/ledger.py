@@ -55,10 +55,14 @@ class Ledger:
         self.unreadable: tuple[Path, ...] = ()
         self.reconcile()
 
-    def submit(self, plan: Plan, *, owner: str = "", priority: int = 0, key: str = "") -> str:
+    def submit(
+        self, plan: Plan, *, owner: str = "", priority: int = 0, key: str = "", outputs: Path | None = None
+    ) -> str:
         """Return the id of a new job for `plan`; once it is returned, the job is never lost.
 
-        `key` names the request to submit: the same key of the same owner gives the same job again.
+        Args:
+            key: names the request to submit: the same key of the same owner gives the same job again.
+            outputs: where its results go; None is where the worker's go.
 
         Raises:
             QueueFull: with how many there are and may be.
@@ -69,6 +73,7 @@ class Ledger:
         order = {
             "id": job_id, "owner": owner, "key": key, "priority": priority, "submitted": now,
             "day": datetime.date.fromtimestamp(now).isoformat(), "plan": json.loads(plan_to_json(plan)),
+            "outputs": str(outputs.absolute()) if outputs else "",
         }  # fmt: skip
         try:
             with self._db.writing() as db:
@@ -103,12 +108,11 @@ class Ledger:
             now = self._now()
             row = db.execute(
                 "UPDATE job SET state = 'running', attempt = attempt + 1, worker = ?, lease = ?, started = ?, heartbeat = ?, "
-                "reason = '', progress = '{\"phase\": \"wait\"}' WHERE number = ? RETURNING id, attempt, plan, day, owner",
+                "reason = '', progress = '{\"phase\": \"wait\"}' WHERE number = ? RETURNING *",
                 (worker, now + LEASE_SECONDS, now, now, job.number),
             ).fetchone()
             self._log(db, row["id"], f"attempt {row['attempt']} begins at {worker}")
-        tag = JobTag(row["id"], row["day"], row["owner"])
-        return Claim(row["id"], row["attempt"], worker, plan_from_json(row["plan"]), tag)
+        return Claim(row["id"], row["attempt"], worker, plan_from_json(row["plan"]), _tag(row))
 
     def beat(self, claim: Claim, progress: Progress | None = None) -> Wish | Literal["lost"]:
         """Keep the lease up, note how far the job is, and return what is asked of it; "lost": another has it now."""
@@ -196,7 +200,7 @@ class Ledger:
             if row["state"] not in ("failed", "cancelled", "quarantined"):
                 raise InvalidRequest("job", job_id, f"a failed, cancelled or quarantined job; this one is {row['state']}")
             self._refuse_overflow(db, row["owner"])
-            kept = {name: row[name] for name in ("id", "owner", "priority", "day", "submitted")}
+            kept = {name: row[name] for name in ("id", "owner", "priority", "day", "outputs", "submitted")}
             files.write_json(self._file(job_id), {**kept, "key": row["key"] or "", "plan": json.loads(row["plan"])})
             db.execute(
                 "UPDATE job SET state = 'queued', wish = '', failures = 0, reason = '', ended = NULL WHERE id = ?", (job_id,)
@@ -226,6 +230,14 @@ class Ledger:
             InvalidRequest: there is no such job.
         """
         return plan_from_json(self._need(None, job_id, owner)["plan"])
+
+    def tag(self, job_id: str, *, owner: str | None = None) -> JobTag:
+        """Return how the results of a job are named and where they go.
+
+        Raises:
+            InvalidRequest: there is no such job.
+        """
+        return _tag(self._need(None, job_id, owner))
 
     def events(self, job_id: str) -> list[tuple[float, str]]:
         """Return what happened to a job: seconds since 1970 and words."""
@@ -278,11 +290,11 @@ class Ledger:
     def _insert(self, db: sqlite3.Connection, order: Mapping[str, Any], plan: Plan) -> None:
         models = [placement.model for placement in plan.placements]
         db.execute(
-            "INSERT INTO job (id, owner, key, priority, kind, title, models, stages, plan, day, submitted) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO job (id, owner, key, priority, kind, title, models, stages, plan, day, outputs, submitted) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (order["id"], order["owner"], order["key"] or None, order["priority"], plan.request.kind,
              plan.request.prompt[:TITLE_CHARACTERS], json.dumps(models), json.dumps(sorted(stage_names(plan))),
-             plan_to_json(plan), order["day"], order["submitted"]),
+             plan_to_json(plan), order["day"], order["outputs"], order["submitted"]),
         )  # fmt: skip
         self._log(db, order["id"], "submitted")
 
@@ -364,6 +376,10 @@ def needed_stages(home: Path) -> set[str]:
         return ledger.needed_stages()
     finally:
         ledger.close()
+
+
+def _tag(row: sqlite3.Row) -> JobTag:
+    return JobTag(row["id"], row["day"], row["owner"], row["outputs"])
 
 
 def _set(db: sqlite3.Connection, name: str, value: int) -> None:

@@ -5,7 +5,7 @@ LEDGER = (
     CREATE TABLE job (
         number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, key TEXT,
         priority INTEGER NOT NULL, kind TEXT NOT NULL, title TEXT NOT NULL, models TEXT NOT NULL, stages TEXT NOT NULL,
-        plan TEXT NOT NULL, day TEXT NOT NULL, submitted REAL NOT NULL,
+        plan TEXT NOT NULL, day TEXT NOT NULL, outputs TEXT NOT NULL, submitted REAL NOT NULL,
         state TEXT NOT NULL DEFAULT 'queued' CHECK (state IN
             ('queued', 'running', 'paused', 'done', 'failed', 'cancelled', 'quarantined')),
         wish TEXT NOT NULL DEFAULT '' CHECK (wish IN ('', 'cancel', 'pause')),

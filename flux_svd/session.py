@@ -93,14 +93,15 @@ class Session:
             ModelUnavailable, OutOfMemory, BadOutput, EncodingFailed: as the engines and the encoder say.
         """
         report, stop = on_progress or (lambda progress: None), cancelled or threading.Event()
+        outputs = Path(job.outputs) if job and job.outputs else self.output_dir
         lock = DeviceLock(self.home, f"{plan.placements[0].device}-{self.device_number}", self.owner)
         with self._turns.take(report, stop), lock.held(lambda note: report(Progress("wait", 1, note=note)), stop):
             _refuse_foreign_device(plan, self.home)
-            self._make_room(plan)
+            self._make_room(plan, outputs)
             with self.store.pinned(stage_names(plan)):
-                run = Run(self.store, self._engines, self.output_dir, plan, report, stop, job)
+                run = Run(self.store, self._engines, outputs, plan, report, stop, job)
                 made = tuple(run.make(recipe) for recipe in plan.recipes)
-            self.store.evict(self._needed_stages)
+            self.store.evict(lambda: ledger.needed_stages(self.home) | library.needed_stages(outputs, self.home))
             return made
 
     def stream(self, plan: Plan, cancelled: threading.Event | None = None) -> Iterator[Progress | Artifact]:
@@ -166,10 +167,7 @@ class Session:
         """Release all warm engines and the memory they hold."""
         self._engines.unload()
 
-    def _needed_stages(self) -> set[str]:
-        return ledger.needed_stages(self.home) | library.needed_stages(self.output_dir, self.home)
-
-    def _make_room(self, plan: Plan) -> None:
+    def _make_room(self, plan: Plan, outputs: Path) -> None:
         """Clean up once after processes that died, and refuse a plan for which the disk is too small.
 
         Raises:
@@ -177,9 +175,9 @@ class Session:
         """
         if not self._reconciled:
             self.store.reconcile()
-            files.remove_leftovers(self.output_dir)
+            files.remove_leftovers(outputs)
             self._reconciled = True
-        for place in (self.home, self.output_dir.absolute()):
+        for place in (self.home, outputs.absolute()):
             files.make_folder(place)
             if shutil.disk_usage(place).free < disk_bytes(plan):
                 raise files.disk_full(place, disk_bytes(plan))

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 from flux_svd import files
@@ -39,11 +40,10 @@ class Worker:
         beat_seconds: between two signs of life.
     """
 
-    def __init__(
-        self, ledger: Ledger, session: Session, library: Library, *, name: str, beat_seconds: float = BEAT_SECONDS
-    ) -> None:
-        self.ledger, self.session, self.library = ledger, session, library
+    def __init__(self, ledger: Ledger, session: Session, *, name: str, beat_seconds: float = BEAT_SECONDS) -> None:
+        self.ledger, self.session = ledger, session
         self.name, self.beat_seconds = name, beat_seconds
+        self._libraries: dict[Path, Library] = {}
 
     def run_forever(self, stop: threading.Event, *, until_empty: bool = False) -> None:
         """Carry out jobs until `stop` is set, the process that started this one is gone, or (if asked) none waits."""
@@ -67,8 +67,9 @@ class Worker:
             try:
                 made = self.session.run(claim.plan, pulse.hear, pulse.stop, claim.tag)
                 paths = [path for one in made for path in (*(one.keyframes if isinstance(one, VideoArtifact) else ()), one.path)]
+                library = self.library(Path(claim.tag.outputs) if claim.tag.outputs else self.session.output_dir)
                 for path in paths:
-                    self.library.add(path)
+                    library.add(path)
                 self.ledger.finish(claim, paths)
             except Cancelled:
                 self.ledger.stop(claim)
@@ -80,6 +81,12 @@ class Worker:
                 self.ledger.fail(claim, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}", again=True)
                 raise
         return True
+
+    def library(self, outputs: Path) -> Library:
+        """Return the library of an output folder, opened once."""
+        if outputs not in self._libraries:
+            self._libraries[outputs] = Library(outputs, self.session.home)
+        return self._libraries[outputs]
 
 
 class Watchdog:

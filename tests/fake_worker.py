@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from flux_svd.ledger import Ledger
-from flux_svd.library import Library
 from flux_svd.session import Session
 from flux_svd.worker import Worker
 from tests.fakes import FakeEngines
@@ -60,7 +59,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     session, engines = counting_session(home, outputs, device_number)
     engines.before_step = lambda kind, step: time.sleep(step_seconds)
-    Worker(Ledger(home), session, Library(outputs, home), name=name, beat_seconds=0.2).run_forever(stop, until_empty=True)
+    Worker(Ledger(home), session, name=name, beat_seconds=0.2).run_forever(stop, until_empty=True)
 
 
 if __name__ == "__main__":

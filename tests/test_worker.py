@@ -16,7 +16,6 @@ import pytest
 from flux_svd import worker as worker_module
 from flux_svd.errors import BadOutput
 from flux_svd.ledger import Ledger
-from flux_svd.library import Library
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
 from flux_svd.request import make_request
@@ -31,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def room(home: Path, outputs: Path) -> tuple[Worker, FakeEngines]:
     session, engines = counting_session(home, outputs)
-    return Worker(Ledger(home), session, Library(outputs, home), name="w", beat_seconds=0.05), engines
+    return Worker(Ledger(home), session, name="w", beat_seconds=0.05), engines
 
 
 def film(session: Session, seed: int = 7) -> Plan:
@@ -67,7 +66,7 @@ def test_a_job_becomes_results_of_its_name_in_the_library(room: Room) -> None:
     told = worker.ledger.job(job)
     assert told.state == "done"
     assert [Path(path).suffix for path in told.results] == [".png"] * 3 + [".mp4"]
-    items = worker.library.search()
+    items = worker.library(worker.session.output_dir).search()
     assert {str(item.path) for item in items} == set(told.results)
     assert {(item.owner, item.job) for item in items} == {("ann", job)}
     assert all(job in item.path.name for item in items)
@@ -87,6 +86,15 @@ def test_a_job_carried_out_twice_leaves_one_result_of_the_same_bytes(room: Room)
     assert before == after
     assert len(after) == 4
     assert not worker.ledger.finish(late, [made[0].path])
+
+
+def test_results_go_where_the_job_was_given(room: Room, tmp_path: Path) -> None:
+    worker, _ = room
+    job = worker.ledger.submit(picture(worker.session), outputs=tmp_path / "mine")
+    worker.run_next(threading.Event())
+    assert Path(worker.ledger.job(job).results[0]).is_relative_to(tmp_path / "mine")
+    assert worker.library(tmp_path / "mine").count() == 1
+    assert not worker.session.output_dir.exists()
 
 
 def test_two_pictures_of_one_job_with_the_same_words_and_seed_are_two_results(room: Room) -> None:
@@ -188,7 +196,7 @@ def test_a_lost_lease_stops_the_run(room: Room) -> None:
     engines.before_step = lose
     worker.run_next(threading.Event())
     assert worker.ledger.job(job).state == "queued"
-    assert worker.library.count() == 0
+    assert worker.library(worker.session.output_dir).count() == 0
 
 
 def test_sigterm_ends_a_worker_at_its_next_step_and_costs_the_job_no_attempt(room: Room, home: Path, outputs: Path) -> None:
