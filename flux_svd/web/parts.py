@@ -79,7 +79,7 @@ def progress_status(progress: Progress, what: str) -> str:
 def part_of(progress: Progress) -> float:
     """Return the share of the current phase that is done."""
     items = max(progress.items, 1)
-    within = progress.step / progress.steps if progress.steps else 0.0
+    within = progress.step / progress.steps if progress.steps else float(progress.phase in ("score", "save"))
     return (max(progress.item - 1, 0) + within) / items
 
 
