@@ -65,18 +65,25 @@ def judge_flux(
     rng = random.Random(seed)
     scenes = held_out_scenes(n, rng)
     wanted = scenes[1:] + scenes[:1] if shuffled else scenes
-    hits: dict[str, list[bool]] = defaultdict(list)
+    drawn: dict[int, np.ndarray[Any, Any]] = {}
     for index, size in enumerate(SIZES_TRAINED):
         mine = list(range(index, n, len(SIZES_TRAINED)))
         prompts = [caption(scenes[number], rng) for number in mine]
-        pictures = draw_pictures(pipeline, prompts, size, steps, cfg, seed)
-        for number, picture in zip(mine, pictures, strict=True):
-            found = check_scene(read_picture(picture), wanted[number])
-            four = all(found[name] for name in ("color", "shape", "background", "place"))
-            found |= {"all four": four, f"all four, {size[0]} × {size[1]}": four}
-            found["all four, " + ("moving" if scenes[number].move else "still")] = four
-            for name, value in found.items():
-                hits[name].append(value)
+        drawn |= dict(zip(mine, draw_pictures(pipeline, prompts, size, steps, cfg, seed), strict=True))
+    return picture_figures([drawn[number] for number in range(n)], wanted)
+
+
+def picture_figures(pictures: Sequence[np.ndarray[Any, Any]], wanted: Sequence[Scene]) -> list[Figure]:
+    """Return the shares of pictures (height, width, 3) on which the checker reads what the wanted scenes tell."""
+    hits: dict[str, list[bool]] = defaultdict(list)
+    for picture, scene in zip(pictures, wanted, strict=True):
+        found = check_scene(read_picture(picture), scene)
+        four = all(found[name] for name in ("color", "shape", "background", "place"))
+        height, width = picture.shape[:2]
+        found |= {"all four": four, f"all four, {width} × {height}": four}
+        found["all four, " + ("moving" if scene.move else "still")] = four
+        for name, value in found.items():
+            hits[name].append(value)
     return [share(name, hits[name]) for name in sorted(hits)]
 
 
