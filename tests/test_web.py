@@ -345,6 +345,32 @@ def test_client_without_cookie_gets_its_picture_and_a_score(client: Client, addr
     assert score["clip_cosine"] == pytest.approx(made["scores"]["clip_cosine"], abs=1e-3)
 
 
+def test_cancelling_client_stops_the_work(client: Client, address: str) -> None:
+    job = client.submit(prompt="a red circle on a blue background", steps=150, api_name="/generate_image")
+    deadline = time.monotonic() + 60
+    while not any(one["phase"] == "draw" for one in job.outputs()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert httpx.get(f"{address}/status").json()["queue"] == "1 at work"
+    job.cancel()
+    while httpx.get(f"{address}/status").json()["queue"] != "idle" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert httpx.get(f"{address}/status").json()["queue"] == "idle"
+    assert job.outputs()[-1]["done"] is False
+
+
+def test_page_opens_where_nothing_fits_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flux_svd import device
+    from flux_svd.memory import Budget
+    from flux_svd.web.desk import Desk
+    from flux_svd.web.page import bar_words
+
+    small = Budget("cpu", "a small machine", 2**28, 2**28, 2**34)
+    monkeypatch.setattr(device, "read_budget", lambda home, vram_bytes=None: small)
+    session = Session(home=tmp_path / "home", output_dir=tmp_path / "out")
+    make_app(session)
+    assert "does not fit now" in bar_words(Desk(session, Shelf(tmp_path / "out")))
+
+
 def test_plan_tells_what_would_happen(client: Client) -> None:
     answer = client.predict(prompt="a star moving from left to right", kind="video", api_name="/plan")
     assert [stage["name"] for stage in answer["stages"]] == ["Left", "Center", "Right"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from flux_svd.errors import FluxSvdError
 from flux_svd.recipe import ImageRecipe
 from flux_svd.request import ImageRequest, VideoRequest
 from flux_svd.web.api import add_endpoints
@@ -41,21 +42,25 @@ def build_page(desk: Desk) -> gr.Blocks:
 def bar_words(desk: Desk) -> str:
     """Return the bar: the name, and what this machine works with (device, model, precision, placement, warm or cold)."""
     budget = desk.budget()
-    spec = desk.resolve("auto")
-    plan = desk.plan({"kind": "image", "prompt": "a picture"})
-    [recipe] = plan.recipes
-    precision = recipe.precision if isinstance(recipe, ImageRecipe) else ""
-    placed = plan.placements[0]
-    warm = desk.is_warm()
-    device = budget.device_name if placed.device != "cpu" else "CPU"
-    offload = ", offload" if placed.offload != "none" else ""
+    device = budget.device_name if budget.device != "cpu" else "CPU"
+    state = ("warm", "warm") if desk.is_warm() else ("", "not loaded yet")
     return (
         '<div class="in"><h1>flux_svd</h1><div class="mach">'
-        f'<span class="what" title="{esc(budget.device_name)}"><i class="dot {"warm" if warm else ""}"></i><b>{esc(device)}</b>'
-        f'<span>{esc(spec.title)}</span><span class="long">{precision}{offload}</span>'
-        f'<span class="long">{"warm" if warm else "not loaded yet"}</span></span>'
+        f'<span class="what" title="{esc(budget.device_name)}"><i class="dot {state[0]}"></i><b>{esc(device)}</b>'
+        f'<span>{esc(desk.resolve("auto").title)}</span><span class="long">{esc(_way_to_run(desk))}</span>'
+        f'<span class="long">{state[1]}</span></span>'
         f'<span class="queue" role="status" aria-label="Queue">{desk.queue_words()}</span></div></div>'
     )
+
+
+def _way_to_run(desk: Desk) -> str:
+    try:
+        plan = desk.plan({"kind": "image", "prompt": "a picture"})
+    except FluxSvdError:
+        return "does not fit now"  # the page says why where it is asked for a picture
+    [recipe] = plan.recipes
+    precision = recipe.precision if isinstance(recipe, ImageRecipe) else ""
+    return precision + (", offload" if plan.placements[0].offload != "none" else "")
 
 
 def _connect(tabs: gr.Tabs, create: CreatePage, video: VideoPage) -> None:
