@@ -45,6 +45,7 @@ class RunFacts:
         reused: how many of its stages were found finished.
         ends: of a film, "raw_psnr" and "round_trip_psnr" of each keyframe in dB, before the fade.
         report: of a film, its `flux_svd.metrics.film.FilmReport` as JSON values.
+        notes: what of the wish had no effect, in words: the end of a prompt that is not read, words that are not known.
     """
 
     seconds: float
@@ -54,6 +55,7 @@ class RunFacts:
     reused: int = 0
     ends: Mapping[str, Any] | None = None
     report: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ With --json exactly one JSON object goes to stdout; progress and messages go to 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flux_svd import __version__, cli_jobs, failpoints, memory
+from flux_svd import __version__, cli_films, cli_jobs, failpoints, memory
 from flux_svd.errors import Cancelled, FluxSvdError, InvalidRequest
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     app.set_defaults(command=_app)
 
+    cli_films.add_commands(commands, common, _told)
     cli_jobs.add_commands(commands, common, _told)
     return parser
 
@@ -93,14 +95,14 @@ def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> argparse.ArgumentPar
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("prompt", help="what to show, in words")
     for name, field in kind.__pydantic_fields__.items():
-        if name in ("kind", "prompt", "references", "stages"):
+        if name in ("kind", "prompt", "references", "stages", "lengths", "loop"):
             continue
         option = {"negative_prompt": "--negative"}.get(name, "--" + name.replace("_", "-"))
         bounds = describe_bounds(kind, name)
         parser.add_argument(option, dest=name, metavar=name.upper(), help=f"{field.description} ({bounds})".replace("%", "%%"))
     parser.add_argument("--reference", action="append", type=Path, metavar="FILE", help="picture to work from; may be repeated")
     if kind is VideoRequest:
-        parser.add_argument("--stage", action="append", metavar="TEXT", help="prompt of one keyframe; repeat for each, in order")
+        cli_films.add_wishes(parser)
     parser.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     return parser
 
@@ -122,7 +124,10 @@ def _make(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     answer = {
         "path": paths[0], "seed": plan.seed, "model": plan.model, "plan": describe_plan(plan),
         "scores": dict(first.run.scores), "seconds": round(sum(made.run.seconds for made in artifacts), 3),
+        "notes": list(dict.fromkeys(note for made in artifacts for note in made.run.notes)),
     }
+    for note in answer["notes"]:
+        _say(f"flux-svd: {note}")
     if isinstance(first, VideoArtifact):
         answer |= {
             "keyframes": [str(path) for path in first.keyframes], "frames": first.recipe.frames, "fps": first.recipe.fps,
@@ -251,9 +256,13 @@ def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoR
     kind = ImageRequest if arguments.kind == "image" else VideoRequest
     given = {name: value for name, value in vars(arguments).items() if name in kind.__pydantic_fields__ and value is not None}
     fields = {name: _as_number(kind, name, value) for name, value in given.items()}
-    if getattr(arguments, "stage", None):
-        fields["stages"] = [{"prompt": text} for text in arguments.stage]
+    fields |= cli_films.read_wishes(arguments)
     request = make_request(fields)  # everything cheap is checked before a file is read
+    if isinstance(request, VideoRequest) and arguments.keyframe_picture:
+        fields.pop("keyframes", None)
+        keep = functools.partial(store.keep_picture, field="keyframe-picture")
+        fields["stages"] = cli_films.with_pictures(request, arguments.keyframe_picture, keep)
+        request = make_request(fields)
     if arguments.reference:
         ids = [store.keep_picture(path, field="reference") for path in arguments.reference]
         request = make_request({**fields, "references": ids})

@@ -274,7 +274,8 @@ def _transitions(
                 model=video.name, revision=video.revision, method=request.transition, start=prints[index],
                 end=prints[index + 1], seed=derive_seed(seed, role, way.part or way.gap), width=keyframes[0].width,
                 height=keyframes[0].height, frames=(way.frames - 1) * stride + 1, stride=stride, steps=steps,
-                guidance=video.guidance, motion_bucket_id=request.motion_bucket_id,
+                # the stock pipeline lets guidance grow from 1 to 3 along the frames; the two-ended methods use none
+                guidance=3.0 if request.transition == "plain" else video.guidance, motion_bucket_id=request.motion_bucket_id,
                 conditioning_fps=request.conditioning_fps or min(request.fps, 30),
                 noise_aug_strength=0.02,  # SVD model card; arXiv:2410.05651 uses the same
                 motion_alignment=0.2, alignment_rounds=3,  # arXiv:2602.12679, sequential variant

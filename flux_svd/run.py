@@ -24,10 +24,11 @@ from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
 from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
-from flux_svd.errors import Cancelled
+from flux_svd.errors import Cancelled, shorten
 from flux_svd.metrics.film import film_report
 from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Plan
+from flux_svd.pocket.world import unknown_words
 from flux_svd.progress import OnStep, Phase, Progress
 from flux_svd.recipe import GivenPicture, ImageRecipe, KeyframeRecipe, TransitionRecipe, VideoRecipe, fingerprint
 from flux_svd.store import Stage, Store
@@ -48,9 +49,10 @@ class Run:
         self.clock = Clock(store, plan)
         self.started = time.monotonic()
         self.reused = 0
+        self.notes: dict[str, None] = {}  # in order, each once
 
     def make(self, recipe: ImageRecipe | VideoRecipe) -> Artifact:
-        self.started, self.reused = time.monotonic(), 0
+        self.started, self.reused, self.notes = time.monotonic(), 0, {}
         if isinstance(recipe, VideoRecipe):
             return self._make_film(recipe)
         items = len(self.plan.recipes)
@@ -86,9 +88,10 @@ class Run:
             for n, part in enumerate(recipe.transitions)
         ]
         self._tell("decode")
-        latents = np.concatenate([part[:-1] for part in parts[:-1]] + [parts[-1]])  # (frames, c, h/8, w/8)
         engine = self.engines.svd(self.plan.placement_of(recipe.transitions[0].model), recipe.transitions[0].precision)
-        film = engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
+        from flux_svd.engines.decode import stitch  # with torch, which the engine has loaded by now
+
+        film = engine.decode(stitch(parts), keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
         self._tell("encode")
         ends = {
             "raw_psnr": [_rounded(value) for value in film.raw_psnr],
@@ -108,14 +111,26 @@ class Run:
         if kept is not None:
             self.reused += 1
             self.clock.skip("draw", recipe.steps)
+            self._note(recipe, str(kept.facts.get("unread", "")))
             with Image.open(io.BytesIO(kept.data), formats=["PNG"]) as opened:
                 return opened.convert("RGB")
         self._tell("load", item, items)
         engine = self.engines.flux(self.plan.placement_of(recipe.model), recipe.precision)
         references = [Image.open(self.store.picture(reference)) for reference in recipe.references]
+        unread = engine.prompt_overflow(recipe.prompt)
+        self._note(recipe, unread)
         picture: Image.Image = engine.draw(recipe, references, self._on_step("draw", item, items, "draw"))
-        self.store.keep_stage(name, "png", encode_png(picture))
+        self.store.keep_stage(name, "png", encode_png(picture), {"unread": unread})
         return picture
+
+    def _note(self, recipe: ImageRecipe, unread: str) -> None:
+        """Note what of the prompt has no effect on its picture."""
+        if unread:
+            said = f"{recipe.model} reads {recipe.prompt_tokens} tokens of a prompt; not read: {shorten(unread, 120)}"
+            self.notes[said] = None
+        unknown = unknown_words(recipe.prompt) if MODELS[recipe.model].pocket else ()
+        if unknown:
+            self.notes[f"{recipe.model} does not know, and ignored: {', '.join(unknown)}"] = None
 
     def _transition(
         self, recipe: TransitionRecipe, start: Image.Image, end: Image.Image, item: int, items: int
@@ -211,8 +226,8 @@ class Run:
 
     def _facts(self, model: str, scores: dict[str, Any]) -> RunFacts:
         placement = self.plan.placement_of(model)
-        seconds = round(time.monotonic() - self.started, 3)
-        return RunFacts(seconds, placement.device, self.engines.peak_bytes(placement), scores, self.reused)
+        seconds, peak = round(time.monotonic() - self.started, 3), self.engines.peak_bytes(placement)
+        return RunFacts(seconds, placement.device, peak, scores, self.reused, notes=tuple(self.notes))
 
     def _save_image(self, picture: Image.Image, recipe: ImageRecipe, run: RunFacts, name: str) -> ImageArtifact:
         data = artifact.encode_image(picture, self.plan.request, recipe)

@@ -50,6 +50,9 @@ class FakeEngines:
     def peak_bytes(self, placement: Any) -> int:
         return 0
 
+    def prompt_overflow(self, prompt: str) -> str:
+        return prompt[100:]
+
     def draw(self, recipe: ImageRecipe, references: Sequence[Image.Image], on_step: OnStep) -> Image.Image:
         self.calls.append(f"draw {recipe.prompt}")
         for step in range(1, recipe.steps + 1):

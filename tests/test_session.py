@@ -223,3 +223,14 @@ def test_unload_releases_the_engines(faked: Faked) -> None:
     session, engines = faked
     session.unload()
     assert engines.calls == ["release"]
+
+
+def test_what_of_a_prompt_has_no_effect_is_noted_also_when_the_picture_is_found_again(faked: Faked) -> None:
+    session, _ = faked
+    wish = plan(session, prompt="a red circle beside a zeppelin, " + "very " * 30 + "big")
+    for made in (session.run(wish)[0], session.run(wish)[0]):
+        unread, unknown = made.run.notes
+        assert "pocket-flux reads 32 tokens of a prompt; not read: " in unread
+        assert "big" in unread
+        assert "ignored: beside, zeppelin, very" in unknown
+    assert session.run(plan(session))[0].run.notes == ()
