@@ -53,7 +53,7 @@ def esc(text: object) -> str:
 
 
 def status(words: str, quiet: str = "", part: float | None = None) -> str:
-    """Return the status line; `part` (0 to 1) shows the meter."""
+    """Return the status line; `part` (0 to 1) shows the meter. `page.js` reads it out where it matters, not at each step."""
     meter = ""
     if part is not None:
         percent = round(100 * min(max(part, 0.0), 1.0))
@@ -61,7 +61,7 @@ def status(words: str, quiet: str = "", part: float | None = None) -> str:
             f'<div class="meter" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
             f'aria-label="Progress"><i style="width:{percent}%"></i></div>'
         )
-    return f'<div role="status"><div class="line"><b>{esc(words)}</b><span class="quiet">{esc(quiet)}</span></div>{meter}</div>'
+    return _status_line(words, f'<span class="quiet">{esc(quiet)}</span>', meter)
 
 
 def progress_status(progress: Progress, what: str) -> str:
@@ -100,7 +100,7 @@ NOT_STARTED = status("Not started", "the reason is written in red")
 
 def refused(error: FluxSvdError) -> str:
     """Return the status line of work that began and could not go on."""
-    return f'<div role="status"><div class="line"><b>Failed</b><span class="small bad">{esc(error)}</span></div></div>'
+    return _status_line("Failed", f'<span class="small bad">{esc(error)}</span>')
 
 
 def failed() -> list[Any]:
@@ -164,6 +164,10 @@ def seconds_words(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(round(whole, -1), 60)
     return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+
+
+def _status_line(words: str, rest: str, meter: str = "") -> str:
+    return f'<div role="status" aria-live="off"><div class="line"><b>{esc(words)}</b>{rest}</div>{meter}</div>'
 
 
 def _field_name(field: str) -> str:

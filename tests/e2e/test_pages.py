@@ -91,6 +91,7 @@ def test_first_picture_from_the_filled_in_example(open_: Callable[..., Page]) ->
     status(page, "made by a pocket model")
     expect(page.locator("#stat")).to_contain_text(re.compile(r"Match 0\.\d\d"))
     expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator("#say")).to_contain_text("Done in")  # what a screen reader is told
     shown = page.locator("#pic img")
     assert shown.get_attribute("alt") == "a red circle on a blue background"
     assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]

@@ -79,6 +79,15 @@
       if (found && found.getAttribute("aria-label") !== full) found.setAttribute("aria-label", full);
     }
   });
+  // One lasting live region: a status line that is redrawn with every step would be read out with every step, or never.
+  const region = Object.assign(document.createElement("div"), { id: "say", role: "status" });
+  region.setAttribute("aria-live", "polite");
+  const tell = () => {
+    const line = [...document.querySelectorAll("#stat .line, #v_stat .line")].find((e) => e.offsetParent !== null);
+    if (!line) return;
+    const words = line.innerText.startsWith("Step") ? "Working" : line.innerText.replaceAll("\n", ", ");
+    if (region.textContent !== words) region.textContent = words;
+  };
   const ask = async () => {
     if (document.hidden) return;
     try {
@@ -88,7 +97,8 @@
     } catch { /* the server is being restarted: keep the last words */ }
   };
   const begin = () => {
-    new MutationObserver(() => { mark(); name(); }).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver(() => { mark(); name(); tell(); }).observe(document.body, { childList: true, subtree: true });
+    document.body.append(region);
     document.addEventListener("visibilitychange", ask);
     setInterval(ask, 3000);
   };
