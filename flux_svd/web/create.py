@@ -241,7 +241,7 @@ class CreatePage:
         try:
             plan = self.desk.plan(fields.image_fields(self.desk, *wish))
         except FluxSvdError as error:
-            yield {self.stat: parts.NOT_STARTED, self.line: parts.problem(error)}
+            yield {self.stat: parts.not_started(), self.line: parts.problem(error)}
             return
         yield {
             self.stat: parts.status("Starting", part=0),

@@ -95,7 +95,8 @@ def problem(error: FluxSvdError, ids: Mapping[str, str] | None = None) -> str:
     return f'<div role="alert" class="small bad">{esc(error)}</div>'
 
 
-NOT_STARTED = status("Not started", "the reason is written in red")
+def not_started() -> str:
+    return status("Not started", "the reason is written in red")
 
 
 def refused(error: FluxSvdError) -> str:

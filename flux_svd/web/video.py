@@ -321,7 +321,7 @@ class VideoPage:
         try:
             plan = self._plan(board, wish)
         except FluxSvdError as error:
-            yield {self.stat: parts.NOT_STARTED, self.line: parts.problem(error, _IDS)}
+            yield {self.stat: parts.not_started(), self.line: parts.problem(error, _IDS)}
             return
         yield {self.stat: parts.status("Starting", part=0), self.stop: gr.Button(visible=True), **self._told(plan)}
         try:
