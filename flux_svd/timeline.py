@@ -77,6 +77,15 @@ def lay_out(request: VideoRequest, notes: list[Decision]) -> Timeline:
     return Timeline(stages, ways)
 
 
+def keyframes_of(request: VideoRequest) -> int:
+    """Return how many different keyframes the wish has, before any is inserted.
+
+    Raises:
+        InvalidRequest: its seconds are out of bounds.
+    """
+    return _count_keyframes(request, _total_frames(request, []))
+
+
 def _total_frames(request: VideoRequest, notes: list[Decision]) -> int | None:
     if request.seconds is None:
         return request.total_frames

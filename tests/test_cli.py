@@ -157,6 +157,6 @@ def test_every_field_of_a_request_is_an_option(capsys: Output) -> None:
         with pytest.raises(SystemExit):
             main([command, "--help"])
         told = capsys.readouterr().out
-        options = {"negative_prompt": "--negative", "references": "--reference", "stages": "--stage"}
+        options = {"negative_prompt": "--negative", "references": "--reference", "stages": "--stage", "lengths": "--length"}
         for name in set(kind.model_fields) - {"kind", "prompt"}:
             assert options.get(name, "--" + name.replace("_", "-")) in told

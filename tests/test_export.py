@@ -240,12 +240,16 @@ def test_an_export_with_swapped_colours_is_not_written(source: Path, tmp_path: P
     assert new_files(tmp_path, source) == []
 
 
-def test_an_export_with_a_frame_too_few_is_not_written(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("frames", [20, 22])
+def test_an_export_with_a_frame_too_few_or_too_many_is_not_written(
+    frames: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def encode(source: Path, made: Path, *given: Any) -> None:
-        made.write_bytes(encode_film(np.stack(list(export._frames(source, 20))), fps=12, crf=18))
+        shown = list(export._frames(source, 21))
+        made.write_bytes(encode_film(np.stack([*shown, shown[-1]][:frames]), fps=12, crf=18))
 
     monkeypatch.setattr(export, "_encode", encode)
-    with pytest.raises(EncodingFailed, match="20 frames, not 21"):
+    with pytest.raises(EncodingFailed, match=f"{frames} frames, not 21"):
         export_film(source, "mp4")
     assert new_files(tmp_path, source) == []
 

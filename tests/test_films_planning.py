@@ -122,6 +122,14 @@ def test_a_long_gap_between_the_users_stages_is_bridged_halfway() -> None:
     ]
 
 
+def test_two_keyframes_in_a_gap_lie_at_their_thirds() -> None:
+    plan, film = film_of(stages=stages("a cat", "a dog"), frames_per_transition=61)
+    assert film.key_positions == (0, 20, 40, 60)
+    assert [stage.prompt for stage in plan.stages[1:3]] == [
+        "between a cat and a dog, nearer to a cat", "between a cat and a dog, nearer to a dog",
+    ]
+
+
 def test_a_longer_gap_leaves_the_other_transitions_alone() -> None:
     before, after = (film_of(stages=stages("a", "b", "c"), lengths=[length, 20])[1] for length in (20, 60))
     assert len(after.transitions) == 4

@@ -1,0 +1,109 @@
+"""What the command line has for films: the report of a finished one, its exports, and wishes that are no single value."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flux_svd.errors import InvalidRequest
+from flux_svd.request import VideoRequest
+
+Told = tuple[str, dict[str, Any]]
+Command = Callable[[argparse.Namespace, threading.Event, Path], Told]
+
+
+def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[[Command], Any]) -> None:
+    """Add the commands to the parser's; `told` turns one of ours into one of the command line's."""
+    report = commands.add_parser("report", parents=[common], help="numbers about a finished film, and what they say")
+    report.add_argument("file", type=Path, help="an MP4 this program made")
+    report.set_defaults(command=told(_report))
+
+    export = commands.add_parser("export", parents=[common], help="a finished film as another kind of file")
+    export.add_argument("file", type=Path, help="an MP4 this program made")
+    export.add_argument("--format", required=True, metavar="NAME", help="mp4, webm, av1, gif, webp, png (a folder) or prores")
+    export.add_argument("--fps", metavar="N", help="frames a second at playback (default: the film's); the frames stay the same")
+    export.add_argument("--crf", metavar="N", help="quality of mp4 (0 to 51), webm and av1 (0 to 63); smaller is better")
+    export.add_argument("--audio", type=Path, metavar="FILE", help="sound for mp4, webm, av1 or prores, cut to the film's length")
+    export.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: beside the film)")
+    export.set_defaults(command=told(_export))
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a film that are more than the text of one field."""
+    parser.add_argument("--stage", action="append", metavar="TEXT", help="prompt of one keyframe; repeat for each, in order")
+    parser.add_argument("--length", action="append", metavar="N",
+                        help="frames of one transition, both keyframes counted (3 to 121); repeat for each, in order")
+    parser.add_argument("--loop", action="store_const", const=True, help="end at the first keyframe again")
+    parser.add_argument("--keyframe-picture", action="append", metavar="N=FILE",
+                        help="use a picture as the N-th keyframe instead of drawing it; may be repeated")
+
+
+def read_wishes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of a VideoRequest these options set; text that is no number goes on, to be refused with its bounds."""
+    fields: dict[str, Any] = {}
+    if getattr(arguments, "stage", None):
+        fields["stages"] = [{"prompt": text} for text in arguments.stage]
+    if getattr(arguments, "length", None):
+        fields["lengths"] = [_whole(text) for text in arguments.length]
+    return fields
+
+
+def with_pictures(request: VideoRequest, given: Sequence[str], keep: Callable[[Path], str]) -> list[dict[str, Any]]:
+    """Return the stages of the request with given pictures in them; without stages of its own, those of the storyboard.
+
+    Args:
+        given: texts like "2=photo.png".
+        keep: stores a picture file and returns its id.
+
+    Raises:
+        InvalidRequest: a text names no keyframe of this film.
+        UnreadableFile: a file is no picture that can be used.
+    """
+    from flux_svd import storyboard, timeline
+
+    if request.stages is not None:
+        stages = [wish.model_dump(exclude_none=True) for wish in request.stages]
+    else:
+        stages = [{"prompt": stage.prompt} for stage in storyboard.write_stages(request.prompt, timeline.keyframes_of(request))]
+    places = {}
+    for text in given:
+        number, equals, name = text.partition("=")
+        if not (equals and number.isascii() and number.isdigit() and 1 <= int(number) <= len(stages)):
+            raise InvalidRequest("keyframe-picture", text, f"N=FILE with N from 1 to {len(stages)}")
+        places[int(number) - 1] = Path(name)
+    for place, path in places.items():
+        stages[place]["picture"] = keep(path)
+    return stages
+
+
+def _report(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:
+    from flux_svd.session import Session
+
+    made = Session(home=home).report(arguments.file)
+    return "\n".join(made.words()), {"path": str(arguments.file), "report": made.as_json()}
+
+
+def _export(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:
+    from flux_svd.export import export_film
+
+    numbers: Mapping[str, Any] = {name: _number(name, getattr(arguments, name)) for name in ("fps", "crf")}
+    made = export_film(arguments.file, arguments.format, **numbers, audio=arguments.audio, folder=arguments.output)
+    return str(made.path), {**asdict(made), "path": str(made.path), "seconds_long": round(made.seconds_long, 3)}
+
+
+def _number(name: str, text: str | None) -> int | None:
+    value = None if text is None else _whole(text)
+    if isinstance(value, str):
+        raise InvalidRequest(name, value, "a whole number")
+    return value
+
+
+def _whole(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
