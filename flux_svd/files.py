@@ -30,7 +30,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     with _told_when_full(path, len(data)):
         make_folder(path.parent)
-        with _written(path.parent, data) as temporary:
+        with written_temporarily(path.parent, data) as temporary:
             pass_point()
             temporary.replace(path)
         pass_point()
@@ -46,7 +46,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
     """
     with _told_when_full(folder, len(data)):
         make_folder(folder)
-        with _written(folder, data) as temporary:
+        with written_temporarily(folder, data) as temporary:
             pass_point()
             number = 1
             while True:
@@ -124,9 +124,19 @@ def remove_leftovers(folder: Path) -> int:
     return removed
 
 
+def read_living(folder: Path) -> list[bytes]:
+    """Return what the temporary files of living processes in `folder` hold; those of dead ones are removed."""
+    remove_leftovers(folder)
+    found = []
+    for path in folder.glob(TEMPORARY + "*"):
+        with suppress(OSError):
+            found.append(path.read_bytes())
+    return found
+
+
 @contextmanager
-def _written(folder: Path, data: bytes) -> Iterator[Path]:
-    """Yield a file in `folder` that holds `data` on disk; what is left under its name is removed, the lock held till then."""
+def written_temporarily(folder: Path, data: bytes) -> Iterator[Path]:
+    """Yield a file in `folder` that holds `data` on disk, locked; it is removed afterwards, unless it has got another name."""
     pass_point()
     handle, temporary = _open_temporary(folder)
     try:

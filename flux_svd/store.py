@@ -8,15 +8,13 @@ the stages outgrow their share of the disk, the longest unused go first.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
-
-from filelock import FileLock, Timeout
 
 from flux_svd import files
 from flux_svd.errors import InvalidRequest
@@ -104,16 +102,10 @@ class Store:
     @contextmanager
     def pinned(self, fingerprints: Collection[str]) -> Iterator[None]:
         """Keep these stages from being evicted, by any process, while the block runs."""
-        path = self.home / "pins" / f"{secrets.token_hex(8)}.json"
-        lock = FileLock(path.with_suffix(".lock"), thread_local=False)
-        files.make_folder(path.parent)
-        with lock:
-            files.write_json(path, {"stages": sorted(fingerprints)})
-            try:
-                yield
-            finally:
-                files.remove(path)
-        path.with_suffix(".lock").unlink(missing_ok=True)
+        folder = self.home / "pins"
+        files.make_folder(folder)
+        with files.written_temporarily(folder, json.dumps(sorted(fingerprints)).encode()):
+            yield
 
     def evict(self, needed: Callable[[], Collection[str]] = tuple) -> int:
         """Remove the longest unused stages until the rest fits its share, and return how many bytes that freed.
@@ -137,12 +129,10 @@ class Store:
         return freed
 
     def reconcile(self) -> int:
-        """Clean up after processes that died: their temporary files, pins, and stages without a sidecar; return how many."""
+        """Remove the temporary files and pins of processes that died, and return how many there were."""
         if not self.home.exists() and not self.stages.exists():
             return 0
-        removed = files.remove_leftovers(self.home) + files.remove_leftovers(self.stages)
-        self._pins()
-        return removed
+        return files.remove_leftovers(self.home) + files.remove_leftovers(self.stages)
 
     def learned_seconds(self, key: str) -> float | None:
         """Return the seconds one step of this kind took here last, or None."""
@@ -167,17 +157,11 @@ class Store:
                     yield (sidecar.stat().st_mtime if sidecar.exists() else path.stat().st_mtime), size, path
 
     def _pins(self) -> set[str]:
-        """Return what living runs have pinned; the pins of dead ones are removed."""
+        """Return what living runs have pinned."""
         pinned: set[str] = set()
-        for path in self.home.glob("pins/*.json"):
-            lock = FileLock(path.with_suffix(".lock"), thread_local=False)
-            try:
-                with lock.acquire(blocking=False):
-                    path.unlink(missing_ok=True)
-            except Timeout:
-                pinned |= set(files.read_json(path).get("stages", ()))
-                continue
-            path.with_suffix(".lock").unlink(missing_ok=True)
+        for data in files.read_living(self.home / "pins"):
+            with suppress(ValueError):  # its run has not begun yet
+                pinned |= set(json.loads(data))
         return pinned
 
 

@@ -48,6 +48,7 @@ class Worker:
     def run_forever(self, stop: threading.Event, *, until_empty: bool = False) -> None:
         """Carry out jobs until `stop` is set, the process that started this one is gone, or (if asked) none waits."""
         parent = os.getppid()
+        self.session.store.reconcile()
         while not stop.is_set() and os.getppid() == parent:
             if not self.run_next(stop, parent):
                 if until_empty:

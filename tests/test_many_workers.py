@@ -1,0 +1,92 @@
+"""Several workers on one ledger, one of them killed or frozen every few seconds: every job is done, and done once."""
+
+from __future__ import annotations
+
+import collections
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from flux_svd import files
+from flux_svd.ledger import Ledger
+from flux_svd.library import Library
+from flux_svd.request import make_request
+from tests.fake_worker import counting_session
+from tests.test_worker import ROOT, command
+
+WORKERS = 4
+
+
+def start(home: Path, outputs: Path, number: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command(home, outputs, f"worker {number}", 0.02, number), cwd=ROOT)
+
+
+def storm(home: Path, outputs: Path, jobs: int, seconds_between: float) -> tuple[Ledger, int, int]:
+    """Run `jobs` jobs under fire and return the ledger, how many workers were killed and how many frozen for too long."""
+    session, _ = counting_session(home, outputs)
+    ledger = Ledger(home)
+    for seed in range(jobs):
+        fields = {"kind": "image", "prompt": "a dog", "seed": seed, "width": 64, "height": 64, "steps": 4}
+        ledger.submit(session.plan(make_request(fields)), owner=f"owner {seed % 7}", outputs=outputs)
+    workers = [start(home, outputs, number) for number in range(WORKERS)]
+    draw, killed, frozen, deadline = random.Random(1), 0, 0, time.monotonic() + 500
+    while ledger.counts() != {"done": jobs}:
+        assert time.monotonic() < deadline, ledger.counts()
+        time.sleep(seconds_between)
+        number = draw.randrange(WORKERS)
+        if workers[number].poll() is None and (killed + frozen) % 3 < 2:
+            workers[number].kill()
+            killed += 1
+        elif workers[number].poll() is None:
+            # Thought dead, its job given to another; then it wakes, and what it says must not count.
+            workers[number].send_signal(signal.SIGSTOP)
+            ledger.release(f"worker {number}", "frozen")
+            time.sleep(0.3)
+            workers[number].send_signal(signal.SIGCONT)
+            frozen += 1
+        for number, worker in enumerate(workers):
+            if worker.poll() is not None:
+                ledger.release(f"worker {number}", f"ended with {worker.returncode}")
+                if ledger.counts() != {"done": jobs}:
+                    workers[number] = start(home, outputs, number)
+    for worker in workers:
+        assert worker.wait(60) in (0, -9)
+    return ledger, killed, frozen
+
+
+def check(ledger: Ledger, home: Path, outputs: Path, jobs: int) -> None:
+    assert ledger.counts() == {"done": jobs}
+    for job in ledger.jobs(limit=jobs):
+        ends = [what for _, what in ledger.events(job.id) if what.endswith(": done")]
+        assert len(ends) == 1, ledger.events(job.id)
+        assert len(job.results) == 1
+        assert Path(job.results[0]).is_file()
+    library = Library(outputs, home)
+    assert library.rebuild() == jobs
+    assert library.problems() == []
+    computed = collections.Counter((home / "computed").read_text().splitlines())
+    assert len(computed) == jobs
+    counting_session(home, outputs)[0].store.reconcile()
+    assert list(home.rglob(files.TEMPORARY + "*")) == list(home.glob("jobs/*")) == list(home.glob("pins/*")) == []
+    with sqlite3.connect(home / "ledger.db") as db:
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_forty_jobs_are_done_once_each_while_workers_die(home: Path, outputs: Path) -> None:
+    ledger, killed, frozen = storm(home, outputs, 40, 1.5)
+    assert killed + frozen >= 1
+    check(ledger, home, outputs, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_three_hundred_jobs_are_done_once_each_while_workers_die(home: Path, outputs: Path) -> None:
+    ledger, killed, frozen = storm(home, outputs, 300, 2.5)
+    assert killed >= 4
+    assert frozen >= 1
+    check(ledger, home, outputs, 300)
