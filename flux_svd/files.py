@@ -29,7 +29,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         DiskFull: there is no room.
     """
     with _told_when_full(path, len(data)):
-        make_folder(path.parent)
         with written_temporarily(path.parent, data) as temporary:
             pass_point()
             temporary.replace(path)
@@ -45,7 +44,6 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
         DiskFull: there is no room.
     """
     with _told_when_full(folder, len(data)):
-        make_folder(folder)
         with written_temporarily(folder, data) as temporary:
             pass_point()
             number = 1
@@ -69,21 +67,23 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
 
 def move(path: Path, target: Path) -> None:
     """Give the file another name on the same file system, for good; what has the name already is replaced."""
-    make_folder(target.parent)
-    pass_point()
-    path.replace(target)
-    _sync_folder(target.parent)
-    pass_point()
-    if path.parent != target.parent:
-        _sync_folder(path.parent)
+    with _told_when_full(target, 0):
+        make_folder(target.parent)
+        pass_point()
+        path.replace(target)
+        _sync_folder(target.parent)
+        pass_point()
+        if path.parent != target.parent:
+            _sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:
     """Remove the file for good; it may be gone already."""
-    pass_point()
-    with suppress(FileNotFoundError):
-        path.unlink()
-        _sync_folder(path.parent)
+    with _told_when_full(path, 0):
+        pass_point()
+        with suppress(FileNotFoundError):
+            path.unlink()
+            _sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -136,21 +136,27 @@ def read_living(folder: Path) -> list[bytes]:
 
 @contextmanager
 def written_temporarily(folder: Path, data: bytes) -> Iterator[Path]:
-    """Yield a file in `folder` that holds `data` on disk, locked; it is removed afterwards, unless it has got another name."""
-    pass_point()
-    handle, temporary = _open_temporary(folder)
-    try:
-        half = len(data) // 2
-        _write(handle, data[:half])
+    """Yield a file in `folder` that holds `data` on disk, locked; it is removed afterwards, unless it has got another name.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    with _told_when_full(folder, len(data)):
         pass_point()
-        _write(handle, data[half:])
-        pass_point()
-        os.fsync(handle)
-        yield temporary
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        os.close(handle)
+        make_folder(folder)
+        handle, temporary = _open_temporary(folder)
+        try:
+            half = len(data) // 2
+            _write(handle, data[:half])
+            pass_point()
+            _write(handle, data[half:])
+            pass_point()
+            os.fsync(handle)
+            yield temporary
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+            os.close(handle)
 
 
 def _open_temporary(folder: Path) -> tuple[int, Path]:

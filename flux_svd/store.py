@@ -102,9 +102,7 @@ class Store:
     @contextmanager
     def pinned(self, fingerprints: Collection[str]) -> Iterator[None]:
         """Keep these stages from being evicted, by any process, while the block runs."""
-        folder = self.home / "pins"
-        files.make_folder(folder)
-        with files.written_temporarily(folder, json.dumps(sorted(fingerprints)).encode()):
+        with files.written_temporarily(self.home / "pins", json.dumps(sorted(fingerprints)).encode()):
             yield
 
     def evict(self, needed: Callable[[], Collection[str]] = tuple) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import importlib
 import multiprocessing
 import os
 import shutil
@@ -93,6 +94,7 @@ def check(home: Path, outputs: Path, expected: list[str]) -> int:
 
 def sweep(tmp_path: Path, fault: failpoints.Fault, step: int) -> tuple[int, int, int]:
     """Return how many points there are, how many were tried, and the most stages computed twice after one fault."""
+    importlib.import_module("flux_svd.engines.decode")  # heavy: once here, not once in every process
     home, outputs = tmp_path / "home", tmp_path / "outputs"
     plan = counting_session(tmp_path / "other", outputs)[0].plan(make_request(FILM))
     assert in_process(fault, 0, home, outputs, plan) == 0
