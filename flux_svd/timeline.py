@@ -68,7 +68,7 @@ def lay_out(request: VideoRequest, notes: list[Decision]) -> Timeline:
     longest = max(lengths)
     if longest > MAX_TRAINED_FRAMES:
         inserted = len(ways) - len(lengths)
-        notes.append(Decision("bridges", f"{inserted} keyframes halfway",
+        notes.append(Decision("bridges", f"{inserted} {'keyframe' if inserted == 1 else 'keyframes'} between",
                               f"a transition of {longest} frames is longer than the {MAX_TRAINED_FRAMES} SVD was trained on"))
     thinned = sum(storyboard.stride_for(way.frames) > 1 for way in ways)
     if thinned:

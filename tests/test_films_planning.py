@@ -111,7 +111,7 @@ def test_no_transition_leaves_the_trained_lengths(length: int, loop: bool, keyfr
 def test_a_long_gap_is_bridged_from_the_storyboard() -> None:
     plan, film = film_of(prompt="a dog running", keyframes=2, frames_per_transition=49)
     assert [stage.name for stage in plan.stages] == ["Starting to run", "At full stride", "Slowing down"]
-    assert note_of(plan, "bridges") == "1 keyframes halfway (a transition of 49 frames is longer than the 25 SVD was trained on)"
+    assert note_of(plan, "bridges") == "1 keyframe between (a transition of 49 frames is longer than the 25 SVD was trained on)"
     assert film.key_positions == (0, 24, 48)
 
 

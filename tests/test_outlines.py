@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import re
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,6 +162,16 @@ def test_stages_stand_at_the_share_of_the_film_where_their_keyframe_is() -> None
 )
 def test_a_keyframe_halfway_says_what_both_say_once(start: str, end: str, share: float, between: str) -> None:
     assert halfway_prompt(start, end, share) == between
+
+
+@pytest.mark.parametrize(
+    "text", [" ", "slow ", "that ", "a from b to ", "zoom in ", "the camera ", "dog runs and ", ",", "slow" + 50 * " "]
+)
+def test_no_prompt_takes_long_to_read(text: str) -> None:
+    prompt = "a" + (text * 10_000)[:9_998] + "b"
+    began = time.process_time()
+    assert len(write_stages(prompt, 3)) == 3
+    assert time.process_time() - began < 2.0  # 0.3 seen; 26 for spaces before their runs were read as one
 
 
 def test_a_camera_or_a_change_suggests_a_film() -> None:
