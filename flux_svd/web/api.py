@@ -214,6 +214,7 @@ def _image(desk: Desk, made: ImageArtifact, visitor: Visitor) -> dict[str, Any]:
         "height": recipe.height,
         "scores": dict(made.run.scores),
         "seconds": made.run.seconds,
+        "notes": list(made.run.notes),
         "pocket": parts.is_pocket(recipe.model),
     }
 
@@ -229,6 +230,7 @@ def _film(desk: Desk, made: VideoArtifact, visitor: Visitor) -> dict[str, Any]:
         "height": recipe.height,
         "scores": dict(made.run.scores),
         "seconds": made.run.seconds,
+        "notes": list(made.run.notes),
         "pocket": parts.is_pocket(recipe.transitions[0].model),
     }
 

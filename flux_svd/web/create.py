@@ -341,6 +341,6 @@ class CreatePage:
             seed=recipe.seed,
             model=recipe.model,
             score=parts.match_words(made.run.scores, made.run.scores.get("clip_cosine")),
-            facts=" · ".join([*facts, "made by a pocket model"] if pocket else facts),
+            facts=" · ".join([*facts, *(["made by a pocket model"] if pocket else []), *parts.notes_of(made.run)]),
             settings=json.dumps(results.settings_of(made), ensure_ascii=False),
         )

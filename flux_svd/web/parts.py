@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from flux_svd.artifact import RunFacts
 from flux_svd.catalog import MODELS
 from flux_svd.errors import FluxSvdError, InvalidRequest
 from flux_svd.memory import GIB, format_gib
@@ -141,6 +142,11 @@ def match_words(scores: Mapping[str, Any], value: object) -> str:
 def done_words(seconds: float) -> str:
     """Return "Done in 3.2 s"; what was found finished takes no time worth a figure."""
     return f"Done in {seconds:.1f} s" if seconds >= 0.05 else "Done at once: it was made before"
+
+
+def notes_of(run: RunFacts) -> list[str]:
+    """Return what of the wish had no effect; unknown words stand at the prompt already."""
+    return [note for note in run.notes if "does not know" not in note]
 
 
 def plan_facts(plan: Plan) -> str:

@@ -62,4 +62,7 @@ def finished(made: VideoArtifact) -> str:
     facts = [score] if score else []
     if parts.is_pocket(made.recipe.transitions[0].model):
         facts.append("made by pocket models")
-    return parts.status(parts.done_words(made.run.seconds), " · ".join([*facts, f"{made.recipe.width} × {made.recipe.height}"]))
+    return parts.status(
+        parts.done_words(made.run.seconds),
+        " · ".join([*facts, f"{made.recipe.width} × {made.recipe.height}", *parts.notes_of(made.run)]),
+    )
