@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLTemporalDecoder
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from flux_svd.engines.decode import decode_pictures
 from flux_svd.engines.inbetween import InbetweenPipeline, seeded_noise
 from flux_svd.pocket.checker import Reading, read_picture
 from flux_svd.pocket.figures import Figure, mean, share
@@ -84,8 +84,7 @@ def sample_film(pipeline: Any, first: Tensor, last: Tensor, recipe: TransitionRe
 @torch.no_grad()
 def decode_film(vae: Any, latents: Tensor) -> Tensor:
     """Return frames (n, 3, 96, 160) in −1..1 of scaled latents (n, 8, 12, 20), decoded in one piece."""
-    frames: Tensor = vae.decode(latents / vae.config.scaling_factor, num_frames=len(latents)).sample
-    return frames.clamp(-1, 1)
+    return decode_pictures(vae, latents).clamp(-1, 1)
 
 
 def to_picture(frame: Tensor) -> Image.Image:
@@ -147,8 +146,8 @@ def path_figures(name: str, cases: Sequence[FilmCase], films: Sequence[Tensor]) 
 
 @torch.no_grad()
 def judge_vae(folder: Path, n: int, seed: int) -> list[Figure]:
-    """Return the round trip of `n` held-out films of four frames through the temporal autoencoder."""
-    vae = AutoencoderKLTemporalDecoder.from_pretrained(folder / "vae", dtype=torch.float32)
+    """Return the round trip of four frames of `n` held-out films through the autoencoder of pocket-svd."""
+    vae = InbetweenPipeline.from_pretrained(folder, dtype=torch.float32).vae
     quality, kept = [], []
     for case in film_cases(n, seed):
         frames = case.frames[::7]  # (4, 3, 96, 160)

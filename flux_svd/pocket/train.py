@@ -49,9 +49,10 @@ def make_task(name: str, device: torch.device, *, fresh: bool = False) -> Task:
     teacher = AutoencoderKL.from_pretrained(WEIGHTS / "pocket-flux" / "vae", dtype=torch.float32)
     if name == "svd-vae":
         vae = make_vae(teacher.config.scaling_factor)
-        if not fresh:
-            kept = AutoencoderKLTemporalDecoder.from_pretrained(WEIGHTS / "pocket-svd" / "vae", dtype=torch.float32)
-            vae.load_state_dict(kept.state_dict())
+        folder = WEIGHTS / "pocket-svd" / "vae"
+        is_temporal = AutoencoderKL.load_config(folder)["_class_name"] == AutoencoderKLTemporalDecoder.__name__
+        if is_temporal and not fresh:  # the first pocket-svd borrows the picture autoencoder
+            vae = AutoencoderKLTemporalDecoder.from_pretrained(folder, dtype=torch.float32)
         return VaeTask(teacher, vae, device)
     task = FilmTask(teacher, device)
     if not fresh:
