@@ -1,0 +1,90 @@
+"""What the documents say is what the code does: the tables, the commands, the tree, the links."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from flux_svd.catalog import MODELS, ModelSpec
+from flux_svd.cli import _parser
+from tests.test_planner import plan_of
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+DOCUMENTS = [path for path in ROOT.glob("*.md")] + [path for path in (ROOT / "docs").rglob("*.md")]
+
+
+def table_row(spec: ModelSpec) -> str:
+    billions = spec.parameters / 1e9
+    size = f"{billions:.1f} billion" if billions >= 1 else f"{spec.parameters / 1e6:.0f} million"
+    steps = str(spec.steps) if spec.steps else ""
+    obeys = ", ".join(sorted(spec.obeys)).replace("_", " ")
+    licence = f"[{spec.licence.id}]({spec.licence.url})" + (", ask first" if spec.licence.needs_consent else "")
+    return f"| {spec.name} | {size} | {steps} | {obeys} | {licence} |"
+
+
+@pytest.mark.parametrize("spec", MODELS.values(), ids=lambda spec: spec.name)
+def test_the_table_of_models_is_the_catalogue(spec: ModelSpec) -> None:
+    assert table_row(spec) in README
+
+
+def test_every_command_in_the_documents_is_understood() -> None:
+    commands = [
+        line.split("#")[0]
+        for path in DOCUMENTS
+        for block in re.findall(r"```\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("flux-svd ")
+    ]
+    assert len(commands) >= 7
+    for command in commands:
+        _parser().parse_args(shlex.split(command)[1:])
+
+
+def test_every_room_stands_in_the_tree() -> None:
+    tree = README[README.index("## The tree") :]
+    for path in sorted((ROOT / "flux_svd").iterdir()):
+        if path.name.startswith("__pycache__") or path.suffix == ".typed":
+            continue
+        assert re.search(rf"^\s+{re.escape(path.name)}\b", tree, re.MULTILINE), f"{path.name} has no line in the README's tree"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text("utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_space_names_the_gradio_that_is_pinned() -> None:
+    pinned = re.search(r"^gradio==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    stated = re.search(r"^sdk_version: (.+)$", README, re.MULTILINE)
+    assert pinned is not None
+    assert stated is not None
+    assert pinned.group(1) == stated.group(1)
+
+
+def test_what_is_pinned_lies_within_what_is_asked_for() -> None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            asked = Requirement(line)
+            assert asked.specifier.contains(pins[canonicalize_name(asked.name)]), line
+
+
+@pytest.mark.parametrize("line", (ROOT / "assets" / "examples.jsonl").read_text("utf-8").splitlines())
+def test_every_example_request_is_accepted_and_planned(line: str) -> None:
+    assert plan_of(**json.loads(line)).recipes
+
+
+def test_measured_figures_name_their_command_and_date() -> None:
+    for path in (ROOT / "docs" / "benchmarks").glob("*.json"):
+        facts = json.loads(path.read_text())
+        assert {"date", "device", "versions", "command"} <= set(facts), path.name
