@@ -63,7 +63,7 @@ def verify_film(path: Path, frames: Frames) -> None:
         if count == len(frames) or decoded.shape != frames[count].shape:
             raise EncodingFailed(f"the film decodes to frames of {decoded.shape[1]} × {decoded.shape[0]} or to more than "
                                  f"{len(frames)}; {frames.shape[2]} × {frames.shape[1]} went in")
-        total += float(np.abs(_block_means(decoded) - _block_means(frames[count])).mean())
+        total += float(np.abs(block_means(decoded) - block_means(frames[count])).mean())
         count += 1
     if count != len(frames):
         raise EncodingFailed(f"the film decodes to {count} frames, not {len(frames)}")
@@ -93,7 +93,7 @@ def iterate_film(path: Path) -> Iterator[NDArray[np.uint8]]:
         raise EncodingFailed(f"{path.name} holds no frame")
 
 
-def _block_means(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+def block_means(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return means of 8 × 8 pixels: (height/8, width/8, 3); fine colour detail is lost by yuv420p and is no error."""
     height, width = (side // 8 * 8 for side in frame.shape[:2])
     blocks = frame[:height, :width].reshape(height // 8, 8, width // 8, 8, 3)

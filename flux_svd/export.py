@@ -20,8 +20,9 @@ from PIL import Image
 
 from flux_svd import artifact, containers, files
 from flux_svd.artifact import load_recipe, load_request
-from flux_svd.encode import EXACT_COLOURS, iterate_film
+from flux_svd.encode import EXACT_COLOURS, block_means, iterate_film
 from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
+from flux_svd.formats import FORMATS, Format
 from flux_svd.recipe import VideoRecipe
 from flux_svd.request import Request
 
@@ -35,47 +36,6 @@ MAX_MEAN_DIFFERENCE = 12.0
 # How far the export is from the frame before, over how far from the frame meant: 2.6 to 25 seen, about 1 where nothing
 # moves, 0.3 and less where every frame is one late.
 MUCH_NEARER = 0.8
-
-
-@dataclass(frozen=True)
-class Format:
-    """One kind of export.
-
-    Attributes:
-        encoders: of ffmpeg, the first it has is used.
-        options: for that encoder; "{crf}" stands for the constant rate factor.
-        crf: (default, largest), or None where quality is not chosen by one.
-        audio: encoder of the sound, or "" where the file can hold none.
-        max_fps: GIF counts hundredths of a second, and players slow down anything under two.
-    """
-
-    suffix: str
-    encoders: tuple[str, ...]
-    options: tuple[str, ...]
-    crf: tuple[int, int] | None = None
-    audio: str = ""
-    max_fps: int = 60
-    repeats: bool = False
-
-
-_BT709 = (  # say what the numbers are, as players assume for video
-    "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv",
-)  # fmt: skip
-_YUV = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bicubic"
-FORMATS: dict[str, Format] = {
-    "mp4": Format(".mp4", ("libx264",), ("-vf", _YUV, "-pix_fmt", "yuv420p", "-crf", "{crf}", "-preset", "medium", *_BT709,
-                                         "-movflags", "+faststart"), (18, 51), "aac"),
-    "webm": Format(".webm", ("libvpx-vp9",), ("-vf", _YUV, "-pix_fmt", "yuv420p", "-crf", "{crf}", "-b:v", "0", "-cpu-used", "2",
-                                              *_BT709), (24, 63), "libopus"),
-    "av1": Format(".webm", ("libsvtav1", "libaom-av1"), ("-vf", _YUV, "-pix_fmt", "yuv420p", "-crf", "{crf}", *_BT709), (28, 63),
-                  "libopus"),
-    "gif": Format(".gif", ("gif",), ("-vf", "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=sierra2_4a",
-                                     "-loop", "0"), max_fps=50, repeats=True),
-    "webp": Format(".webp", ("libwebp_anim",), ("-pix_fmt", "yuv420p", "-q:v", "85", "-loop", "0"), repeats=True),
-    "png": Format("", (), ()),
-    "prores": Format(".mov", ("prores_ks",), ("-vf", _YUV, "-pix_fmt", "yuv422p10le", "-profile:v", "3", *_BT709),
-                     audio="pcm_s16le"),
-}
 
 
 @dataclass(frozen=True)
@@ -238,7 +198,7 @@ def _verify(made: Path, source: Path, count: int, fps: int) -> None:
         if ours.shape != theirs.shape:
             raise EncodingFailed(f"the {made.suffix[1:]} is {theirs.shape[1]} × {theirs.shape[0]}, the film "
                                  f"{ours.shape[1]} × {ours.shape[0]}")
-        meant, shown = _block_means(ours), _block_means(theirs)
+        meant, shown = block_means(ours), block_means(theirs)
         if before is not None:
             own, earlier = own + _apart(shown, meant), earlier + _apart(shown, before)
         before = meant
@@ -269,13 +229,6 @@ def _decoded(path: Path) -> Iterator[Frame]:
 
 def _apart(means: NDArray[np.float32], others: NDArray[np.float32]) -> float:
     return float(np.abs(means - others).mean())
-
-
-def _block_means(frame: Frame) -> NDArray[np.float32]:
-    height, width = (side // 8 * 8 for side in frame.shape[:2])
-    blocks = frame[:height, :width].reshape(height // 8, 8, width // 8, 8, 3)
-    means: NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
-    return means
 
 
 def _write_frames(source: Path, folder: Path, stem: str, request: Request, recipe: VideoRecipe) -> Path:

@@ -17,7 +17,8 @@ from flux_svd.artifact import load_recipe, load_request, mark_film
 from flux_svd.containers import frames_of_webp
 from flux_svd.encode import encode_film
 from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
-from flux_svd.export import FORMATS, export_film, formats_here
+from flux_svd.export import export_film, formats_here
+from flux_svd.formats import FORMATS
 from tests.films_with_faults import disc, film, through_h264
 from tests.test_planner import film_of
 
