@@ -174,18 +174,19 @@ class CreatePage:
             trigger_mode="always_last",
             **QUIET,
         )
-        self.references.wire().then(self.look_ahead, [self.results, *self.wish], [self.line, self.facts, self.pic], **QUIET)
+        self.references.wire().then(self.look_ahead, self.wish, [self.line, self.facts], **QUIET)
         plain = [
             box.change for box in (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt)
         ]
         gr.on(
             [*plain, self.seed.change],
             self.look_ahead,
-            [self.results, *self.wish],
-            [self.line, self.facts, self.pic],
+            self.wish,
+            [self.line, self.facts],
             trigger_mode="always_last",
             **QUIET,
         )
+        gr.on([self.shape.change, self.model.change], self.show_shape, [self.results, *self.wish], self.pic, **QUIET)
         # A seed that no run has put there was typed: it is meant to be used.
         self.seed.change(
             lambda seed, used: False if seed.strip() not in ("", used) else gr.skip(),
@@ -194,20 +195,17 @@ class CreatePage:
             **QUIET,
         )
 
-    def look_ahead(self, now: Results, *wish: Any) -> Update:
+    def look_ahead(self, *wish: Any) -> Update:
         """Show the plan before it is paid for, or what stands against it."""
         try:
             plan = self.desk.plan(fields.image_fields(self.desk, *wish))
         except FluxSvdError as error:
-            found: Update = {self.line: parts.problem(error), self.facts: ""}
-            if not now.pictures:
-                found[self.pic] = results.empty(*fields.size_of(self.desk, wish))
-            return found
-        found = {self.line: parts.plan_line(plan, self.desk), self.facts: parts.plan_facts(plan)}
-        recipe = plan.recipes[0]
-        if not now.pictures:
-            found[self.pic] = results.empty(recipe.width, recipe.height)
-        return found
+            return {self.line: parts.problem(error), self.facts: ""}
+        return {self.line: parts.plan_line(plan, self.desk), self.facts: parts.plan_facts(plan)}
+
+    def show_shape(self, now: Results, *wish: Any) -> Any:
+        """Return the empty place in the chosen shape, as long as there is no picture."""
+        return gr.skip() if now.pictures else results.empty(*fields.size_of(self.desk, wish))
 
     def read_prompt(self, prompt: str, model: str) -> str:
         """Return what can be said about the words: a film meant, or words the pocket model does not know."""
@@ -268,7 +266,7 @@ class CreatePage:
             ending = parts.refused(error)
         after = made if made.pictures else before
         yield {
-            **self.look_ahead(after, *wish),  # its time is better known now
+            **self.look_ahead(*wish),  # its time is better known now
             **self._drawn(after, plan.recipes[0].width, plan.recipes[0].height),
             self.stat: ending,
             self.results: after,

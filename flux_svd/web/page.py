@@ -31,7 +31,7 @@ def build_page(desk: Desk) -> gr.Blocks:
         add_endpoints(desk)
         _connect(tabs, create, video)
         quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-        page.load(create.look_ahead, [create.results, *create.wish], [create.line, create.facts, create.pic], **quick)
+        page.load(create.look_ahead, create.wish, [create.line, create.facts], **quick)
         page.load(create.read_prompt, [create.prompt, create.model], create.about, **quick)
         page.load(video.look_ahead, video.wish, video.plan_outs, **quick)
         page.load(lambda: bar_words(desk), None, bar, **quick)
