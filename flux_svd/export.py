@@ -92,7 +92,7 @@ def export_film(
         _encode(source, made, recipe, count, speed, ["-c:v", encoder, *options], sound, chosen.audio, tags)
         data = containers.mark(made.read_bytes(), chosen.suffix, request, recipe)
         made.write_bytes(data)
-        _verify(made, source, count, speed)
+        _verify(made, source, recipe, count, speed)
         path = files.write_new(where, stem, chosen.suffix, data)
     return Exported(path, format_name, count, speed, encoder, sound is not None)
 
@@ -165,7 +165,7 @@ def _encode(
         encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told)
         try:
             assert encoder.stdin is not None
-            for frame in _frames(source, count):
+            for frame in _frames(source, recipe, count):
                 encoder.stdin.write(np.ascontiguousarray(frame).data)
             encoder.stdin.close()
             failed = encoder.wait(TIMEOUT_SECONDS) != 0
@@ -179,13 +179,25 @@ def _encode(
             raise EncodingFailed(f"ffmpeg could not write the {made.suffix[1:]}: {_reason(told.read())}")
 
 
-def _frames(source: Path, count: int) -> Iterator[Frame]:
-    for at, frame in enumerate(iterate_film(source)):
-        if at < count:
+def _frames(source: Path, recipe: VideoRecipe, count: int) -> Iterator[Frame]:
+    """Yield the first `count` frames of the film.
+
+    Raises:
+        UnreadableFile: the film is not what the recipe in it says.
+    """
+    found = 0
+    for frame in iterate_film(source):
+        if frame.shape != (recipe.height, recipe.width, 3):
+            break
+        found += 1
+        if found <= count:
             yield frame
+    if found != recipe.frames:
+        said = f"{recipe.frames} frames of {recipe.width} × {recipe.height}"
+        raise UnreadableFile("file", str(source), f"an undamaged film of ours; this one should hold {said}")
 
 
-def _verify(made: Path, source: Path, count: int, fps: int) -> None:
+def _verify(made: Path, source: Path, recipe: VideoRecipe, count: int, fps: int) -> None:
     """Decode the export and compare it with the film, frame by frame.
 
     Raises:
@@ -194,7 +206,7 @@ def _verify(made: Path, source: Path, count: int, fps: int) -> None:
     own, earlier, found = 0.0, 0.0, 0
     before: NDArray[np.float32] | None = None
     decoded = containers.frames_of_webp(made, fps) if made.suffix == ".webp" else _decoded(made)
-    for ours, theirs in zip(_frames(source, count), decoded, strict=False):
+    for ours, theirs in zip(_frames(source, recipe, count), decoded, strict=False):
         if ours.shape != theirs.shape:
             raise EncodingFailed(f"the {made.suffix[1:]} is {theirs.shape[1]} × {theirs.shape[0]}, the film "
                                  f"{ours.shape[1]} × {ours.shape[0]}")
@@ -237,9 +249,12 @@ def _write_frames(source: Path, folder: Path, stem: str, request: Request, recip
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder, ignore_cleanup_errors=True) as work:
         inner = Path(work) / "frames"
         inner.mkdir()
-        for at, frame in enumerate(iterate_film(source), 1):
-            data = artifact.encode_image(Image.fromarray(frame), request, recipe)
-            files.write_atomically(inner / f"{at:04d}.png", data)
+        for at, frame in enumerate(_frames(source, recipe, recipe.frames), 1):
+            path = inner / f"{at:04d}.png"
+            files.write_atomically(path, artifact.encode_image(Image.fromarray(frame), request, recipe))
+            with Image.open(path, formats=["PNG"]) as kept:
+                if not np.array_equal(np.asarray(kept), frame):
+                    raise EncodingFailed(f"{path.name} shows something else")
         number = 1
         while True:
             path = folder / f"{stem}_frames{'' if number == 1 else f'-{number}'}"

@@ -15,10 +15,11 @@ from PIL import Image
 from flux_svd import export
 from flux_svd.artifact import load_recipe, load_request, mark_film
 from flux_svd.containers import frames_of_webp
-from flux_svd.encode import encode_film
+from flux_svd.encode import encode_film, iterate_film
 from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
 from flux_svd.export import export_film, formats_here
 from flux_svd.formats import FORMATS
+from flux_svd.recipe import VideoRecipe
 from tests.films_with_faults import disc, film, through_h264
 from tests.test_planner import film_of
 
@@ -62,6 +63,12 @@ def samples_of(path: Path) -> int:
     ran = subprocess.run([FFMPEG, "-v", "error", "-i", str(path), "-map", "0:a:0", "-ac", "1", "-ar", "8000", "-f", "s16le", "-"],
                          capture_output=True, check=True)
     return len(ran.stdout) // 2
+
+
+def recipe_of(source: Path) -> VideoRecipe:
+    recipe = load_recipe(source)
+    assert isinstance(recipe, VideoRecipe)
+    return recipe
 
 
 def new_files(folder: Path, *known: Path) -> list[Path]:
@@ -136,7 +143,7 @@ def test_other_speed_keeps_the_frames(source: Path) -> None:
 
 def test_colours_survive_an_export(source: Path) -> None:
     made = list(export._decoded(export_film(source, "prores").path))
-    shown = np.stack(made).astype(int) - np.stack(list(export._frames(source, 21)))
+    shown = np.stack(made).astype(int) - np.stack(list(export._frames(source, recipe_of(source), 21)))
     assert np.abs(shown.mean(axis=(0, 1, 2))).max() < 0.3  # 0.0 seen; with ffmpeg's own rounding 2.2, other matrix 5 and more
 
 
@@ -227,13 +234,13 @@ def test_an_export_one_frame_late_is_not_written(source: Path, tmp_path: Path, m
 
 def _encode_late(frames: Any, source: Path, made: Path, *given: Any) -> None:
     """Write the film one frame late."""
-    shown = list(frames(source, 21))
+    shown = list(frames(source, recipe_of(source), 21))
     made.write_bytes(encode_film(np.stack([shown[0], *shown[:-1]]), fps=12, crf=18))
 
 
 def test_an_export_with_swapped_colours_is_not_written(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def encode(source: Path, made: Path, *given: Any) -> None:
-        made.write_bytes(encode_film(np.stack(list(export._frames(source, 21)))[..., ::-1], fps=12, crf=18))
+        made.write_bytes(encode_film(np.stack(list(export._frames(source, recipe_of(source), 21)))[..., ::-1], fps=12, crf=18))
 
     monkeypatch.setattr(export, "_encode", encode)
     with pytest.raises(EncodingFailed, match="something else"):
@@ -246,7 +253,7 @@ def test_an_export_with_a_frame_too_few_or_too_many_is_not_written(
     frames: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def encode(source: Path, made: Path, *given: Any) -> None:
-        shown = list(export._frames(source, 21))
+        shown = list(export._frames(source, recipe_of(source), 21))
         made.write_bytes(encode_film(np.stack([*shown, shown[-1]][:frames]), fps=12, crf=18))
 
     monkeypatch.setattr(export, "_encode", encode)
@@ -272,6 +279,25 @@ def test_frames_that_cannot_be_written_leave_no_folder(source: Path, tmp_path: P
 
     monkeypatch.setattr(export.artifact, "encode_image", fail)
     with pytest.raises(OSError, match="No space"):
+        export_film(source, "png")
+    assert new_files(tmp_path, source) == []
+
+
+@pytest.mark.parametrize("name", ["mp4", "png"])
+@pytest.mark.parametrize("lengths", [[11, 12], [11, 9]])
+def test_a_film_that_is_not_what_its_recipe_says_is_refused(lengths: list[int], name: str, source: Path, tmp_path: Path) -> None:
+    plan, recipe = film_of(width=160, height=96, lengths=lengths)
+    forged = tmp_path / "forged.mp4"
+    forged.write_bytes(mark_film(encode_film(np.stack(list(iterate_film(source))), fps=12, crf=18), plan.request, recipe))
+    with pytest.raises(UnreadableFile, match="should hold"):
+        export_film(forged, name)
+    assert new_files(tmp_path, source, forged) == []
+
+
+def test_a_frame_that_is_written_wrong_is_noticed(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = export.artifact.encode_image
+    monkeypatch.setattr(export.artifact, "encode_image", lambda picture, *rest: real(picture.rotate(180), *rest))
+    with pytest.raises(EncodingFailed, match="something else"):
         export_film(source, "png")
     assert new_files(tmp_path, source) == []
 
