@@ -82,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     app = commands.add_parser("app", parents=[common], help="start the web app")
     app.add_argument("--host", default="127.0.0.1")
     app.add_argument("--port", type=int, default=7860)
+    app.add_argument("--public", action="store_true", help="let other machines reach it; the app has no password")
+    app.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name others may call it by; repeatable")
     app.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     app.set_defaults(command=_app)
 
@@ -234,7 +236,10 @@ def _app(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     from flux_svd.web.serve import run_app
 
     _say(f"flux_svd is at http://{arguments.host}:{arguments.port} (Ctrl+C ends it)")
-    run_app(host=arguments.host, port=arguments.port, home=_home(), output_dir=arguments.output)
+    run_app(
+        host=arguments.host, port=arguments.port, home=_home(), output_dir=arguments.output, public=arguments.public,
+        hosts=tuple(arguments.allow_host),
+    )
     return {"served": f"http://{arguments.host}:{arguments.port}"}
 
 

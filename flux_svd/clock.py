@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from flux_svd.plan import Plan
-from flux_svd.recipe import ImageRecipe, VideoRecipe
-from flux_svd.store import Store
+from flux_svd.recipe import ImageRecipe, TransitionRecipe, VideoRecipe, fingerprint
+from flux_svd.store import StageKind, Store
 
 
 class Clock:
@@ -51,20 +51,24 @@ class Clock:
         if len(self._times) == 4:
             self.store.learn_seconds(self.keys[kind], self.seconds[kind] or 0.0)
 
-    def skip(self, kind: str, steps: int) -> None:
-        self.steps_left[kind] = max(0, self.steps_left[kind] - steps)
-
     def _count(self, recipe: ImageRecipe | VideoRecipe, plan: Plan) -> None:
+        """Count the steps of the stages that are not in the store yet."""
         if isinstance(recipe, VideoRecipe):
             for keyframe in dict.fromkeys(recipe.keyframes):
                 if isinstance(keyframe, ImageRecipe):
                     self._count(keyframe, plan)
             first = recipe.transitions[0]
-            self.steps_left["animate"] += sum(part.unet_calls for part in recipe.transitions)
             self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{first.method}"
+            if not self._is_kept(recipe, "mp4"):
+                missing = [part for part in recipe.transitions if not self._is_kept(part, "npy")]
+                self.steps_left["animate"] += sum(part.unet_calls for part in missing)
         else:
-            self.steps_left["draw"] += recipe.steps
             self.keys["draw"] = f"{_place_key(plan, recipe.model)}/{recipe.width}x{recipe.height}/{len(recipe.references)}"
+            if not self._is_kept(recipe, "png"):
+                self.steps_left["draw"] += recipe.steps
+
+    def _is_kept(self, recipe: ImageRecipe | TransitionRecipe | VideoRecipe, kind: StageKind) -> bool:
+        return self.store.stage_file(fingerprint(recipe), kind).exists()
 
 
 def _place_key(plan: Plan, model: str) -> str:

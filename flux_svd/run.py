@@ -81,7 +81,6 @@ class Run:
         kept = self.store.find_stage(name, "mp4")
         if kept is not None:
             self.reused += 1
-            self.clock.skip("animate", sum(part.unet_calls for part in recipe.transitions))
             return kept
         parts = [
             self._transition(part, keys[n], keys[n + 1], n + 1, len(recipe.transitions))
@@ -110,7 +109,6 @@ class Run:
         kept = self.store.find_stage(name, "png")
         if kept is not None:
             self.reused += 1
-            self.clock.skip("draw", recipe.steps)
             self._note(recipe, str(kept.facts.get("unread", "")))
             with Image.open(io.BytesIO(kept.data), formats=["PNG"]) as opened:
                 return opened.convert("RGB")
@@ -140,7 +138,6 @@ class Run:
         kept = self.store.find_stage(name, "npy")
         if kept is not None:
             self.reused += 1
-            self.clock.skip("animate", recipe.unet_calls)
             loaded: NDArray[np.float32] = np.load(io.BytesIO(kept.data), allow_pickle=False)
             return loaded
         self._tell("load", item, items)

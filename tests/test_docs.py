@@ -15,7 +15,7 @@ from tests.test_planner import plan_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-DOCUMENTS = [path for path in ROOT.glob("*.md")] + [path for path in (ROOT / "docs").rglob("*.md")]
+DOCUMENTS = list(ROOT.glob("*.md")) + list((ROOT / "docs").rglob("*.md"))
 
 
 def table_row(spec: ModelSpec) -> str:

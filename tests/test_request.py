@@ -32,7 +32,7 @@ BAD = [
     ("prompt", "x" * 2**20, "1 to 10000 characters"),
     ("prompt", "a\x00b", "control characters"),
     ("prompt", "a\x1b[31m", "control characters"),
-    ("prompt", "a\ud83d", "characters"),
+    ("prompt", "a\ud83d", "surrogates"),
     ("prompt", 3, "characters"),
     ("model", "../../etc/passwd", "characters"),
     ("colour", "red", "no such field"),

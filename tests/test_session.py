@@ -234,3 +234,14 @@ def test_what_of_a_prompt_has_no_effect_is_noted_also_when_the_picture_is_found_
         assert "big" in unread
         assert "ignored: beside, zeppelin, very" in unknown
     assert session.run(plan(session))[0].run.notes == ()
+
+
+def test_the_predicted_time_leaves_out_what_is_finished(faked: Faked) -> None:
+    session, engines = faked
+    engines.before_step = lambda kind, step: time.sleep(0.002)
+    session.run(film(session, "a", "b", "c"))
+    assert film(session, "a", "b", "c").seconds == 0
+    changed, new = film(session, "a", "b", "other").seconds, film(session, "x", "y", "z").seconds
+    assert changed is not None
+    assert new is not None
+    assert 0 < changed < 0.7 * new  # one keyframe of three and one transition of two

@@ -27,7 +27,7 @@ from starlette.responses import PlainTextResponse
 from flux_svd.errors import InvalidRequest
 from flux_svd.session import Session
 from flux_svd.web.guard import BODY_BYTES, VISITOR_COOKIE, Guard, rules_for
-from flux_svd.web.serve import check_bind, launch, make_app
+from flux_svd.web.serve import check_bind, check_port, launch, make_app
 from flux_svd.web.shelf import Shelf
 
 
@@ -186,6 +186,20 @@ def test_public_address_needs_to_be_meant_and_named() -> None:
     for public, hosts in ((False, ()), (True, ()), (False, ("studio.local",))):
         with pytest.raises(InvalidRequest, match=r"0\.0\.0\.0"):
             check_bind("0.0.0.0", public=public, hosts=hosts)
+
+
+def test_a_port_that_is_taken_or_none_is_said_before_anything_starts() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for port in (taken.getsockname()[1], 70_000, -1):
+            with pytest.raises(InvalidRequest, match="free port") as caught:
+                check_port("127.0.0.1", port)
+            assert caught.value.field == "port"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    check_port("127.0.0.1", port)
 
 
 # The file route.

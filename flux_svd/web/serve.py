@@ -5,6 +5,7 @@ On one's own machine it is served by uvicorn; in Colab and in a Space Gradio sta
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,14 @@ from flux_svd.web.page import build_page
 from flux_svd.web.references import upload_route
 from flux_svd.web.shelf import Shelf
 
+DEFAULT_PORT = 7860
 MAX_WAITING = 64  # events of all pages; more are refused with Gradio's own words
 _ICON = STATIC / "icon.png"
 
 
 def run_app(
     host: str = "127.0.0.1",
-    port: int = 7860,
+    port: int = DEFAULT_PORT,
     *,
     home: Path | None = None,
     output_dir: Path | None = None,
@@ -47,9 +49,11 @@ def run_app(
         public: allow an address that others can reach; `hosts` then names what they call it.
 
     Raises:
-        InvalidRequest: `host` can be reached from outside and that was not asked for, or nobody said by which name.
+        InvalidRequest: `host` can be reached from outside and that was not asked for, or nobody said by which name; or
+            the port is taken.
     """
     check_bind(host, public=public, hosts=hosts)
+    check_port(host, port)
     session = Session(home=home, output_dir=output_dir, vram_bytes=vram_bytes)
     config = uvicorn.Config(make_app(session, hosts=hosts), host=host, port=port, log_level="warning", server_header=False)
     uvicorn.Server(config).run()
@@ -64,6 +68,18 @@ def check_bind(host: str, *, public: bool, hosts: tuple[str, ...]) -> None:
             "127.0.0.1; another address only together with public and the host names it may be called by, since "
             "the app has no password",
         )
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that is none, or that another program listens on, before anything is built."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free, as for the server itself
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InvalidRequest("port", port, f"a free port from 1 to 65535 ({reason}); for instance {DEFAULT_PORT + 1}") from None
 
 
 def make_app(session: Session, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
