@@ -140,8 +140,6 @@ class _Pulse:
         if progress.preview and time.monotonic() - self._shown >= 1.0:
             self._shown = time.monotonic()
             files.write_atomically(self._preview, progress.preview)
-        if self._asked.is_set():
-            self.stop.set()
 
     def __enter__(self) -> _Pulse:
         self._thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import random
 import signal
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flux_svd import files
+from flux_svd.errors import StorageFailed
 from flux_svd.ledger import Ledger
 from flux_svd.library import Library
 from flux_svd.request import make_request
@@ -38,15 +40,17 @@ def storm(home: Path, outputs: Path, jobs: int, seconds_between: float) -> tuple
     while ledger.counts() != {"done": jobs}:
         assert time.monotonic() < deadline, ledger.counts()
         time.sleep(seconds_between)
-        number = draw.randrange(WORKERS)
-        if workers[number].poll() is None and (killed + frozen) % 3 < 2:
+        busy = [int(job.worker.split()[1]) for job in ledger.jobs(states=["running"])]
+        number = draw.choice(busy or range(WORKERS))
+        if workers[number].poll() is None and (killed + frozen) % 3:
             workers[number].kill()
             killed += 1
         elif workers[number].poll() is None:
             # Thought dead, its job given to another; then it wakes, and what it says must not count.
             workers[number].send_signal(signal.SIGSTOP)
-            ledger.release(f"worker {number}", "frozen")
-            time.sleep(0.3)
+            with contextlib.suppress(StorageFailed):  # frozen within a transaction: then all wait, and nothing is given away
+                ledger.release(f"worker {number}", "frozen")
+            time.sleep(0.5)
             workers[number].send_signal(signal.SIGCONT)
             frozen += 1
         for number, worker in enumerate(workers):
@@ -89,4 +93,6 @@ def test_three_hundred_jobs_are_done_once_each_while_workers_die(home: Path, out
     ledger, killed, frozen = storm(home, outputs, 300, 2.5)
     assert killed >= 4
     assert frozen >= 1
+    told = [what for job in ledger.jobs(limit=300) for _, what in ledger.events(job.id)]
+    assert any("came too late" in what for what in told), "a frozen worker woke and was refused"
     check(ledger, home, outputs, 300)

@@ -16,7 +16,7 @@ import pytest
 from flux_svd import worker as worker_module
 from flux_svd.errors import BadOutput
 from flux_svd.ledger import Ledger
-from flux_svd.plan import Plan
+from flux_svd.plan import Plan, keyframes_only
 from flux_svd.progress import Progress
 from flux_svd.request import make_request
 from flux_svd.session import Session
@@ -97,12 +97,14 @@ def test_results_go_where_the_job_was_given(room: Room, tmp_path: Path) -> None:
     assert not worker.session.output_dir.exists()
 
 
-def test_two_pictures_of_one_job_with_the_same_words_and_seed_are_two_results(room: Room) -> None:
+def test_pictures_of_one_job_that_begin_with_the_same_words_and_share_a_seed_are_results_apart(room: Room) -> None:
     worker, _ = room
-    plan = worker.session.plan(make_request({"kind": "image", "prompt": "a dog", "seed": 7, "count": 3}))
-    job = worker.ledger.submit(plan)
+    stages = [{"prompt": "a dog " * 20 + end} for end in ("sits", "runs", "sleeps")]
+    whole = worker.session.plan(make_request({"kind": "video", "prompt": "a dog", "seed": 7, "stages": stages}))
+    job = worker.ledger.submit(keyframes_only(whole))
     worker.run_next(threading.Event())
-    assert len(set(worker.ledger.job(job).results)) == 3
+    results = [Path(path) for path in worker.ledger.job(job).results]
+    assert len({path.read_bytes() for path in results}) == 3
 
 
 @pytest.mark.parametrize(("wish", "state"), [("cancel", "cancelled"), ("pause", "paused")])
