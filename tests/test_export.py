@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from flux_svd import export
-from flux_svd.artifact import load_recipe, load_request, mark_film
+from flux_svd.artifact import describe_making, load_recipe, load_request, mark_film
 from flux_svd.containers import frames_of_webp
 from flux_svd.encode import encode_film, iterate_film
 from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
@@ -96,6 +96,19 @@ def test_every_format_says_that_a_model_made_it_and_from_what(name: str, source:
     assert b"digitalsourcetype/trainedAlgorithmicMedia" in data
     assert b'"made_by"' in data
     assert b"pocket model" in data
+
+
+@pytest.mark.parametrize("name", ["webm", "av1", "webp", "gif"])
+def test_the_whole_record_is_in_formats_that_are_not_read_back(name: str, source: Path) -> None:
+    data = export_film(source, name).path.read_bytes()
+    record = describe_making(load_request(source), load_recipe(source)).encode()
+    if name == "gif":
+        at, text = data.rindex(b"\x21\xfe") + 2, b""
+        while data[at]:
+            text, at = text + data[at + 1 : at + 1 + data[at]], at + 1 + data[at]
+        assert text == record
+    else:
+        assert record in data
 
 
 @pytest.mark.parametrize("name", ["mp4", "prores", "png"])
