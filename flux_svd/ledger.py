@@ -16,18 +16,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from flux_svd import files, schema, turns
+from flux_svd import files, rows, schema, turns
 from flux_svd.artifact import JobTag
 from flux_svd.database import Database
 from flux_svd.errors import InvalidRequest, QueueFull
 from flux_svd.job import ENDED, Claim, Job, State, Wish, job_of_row, progress_json
-from flux_svd.plan import Plan, plan_from_json, plan_to_json, stage_names
+from flux_svd.plan import Plan, plan_from_json, plan_to_json
 from flux_svd.progress import Progress
 
 LEASE_SECONDS = 30.0  # six missed signs of life at 5 s
-MAX_FAILURES = 3
 QUEUE_LIMIT, OWNER_LIMIT = 1000, 500
-TITLE_CHARACTERS = 80
 _ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # what nobody reads as another letter
 
 
@@ -82,7 +80,7 @@ class Ledger:
                     return str(known["id"])
                 self._refuse_overflow(db, owner)
                 files.write_json(self._file(job_id), order)
-                self._insert(db, order, plan)
+                rows.insert(db, order, plan, now)
         except BaseException:
             files.remove(self._file(job_id))
             raise
@@ -95,14 +93,14 @@ class Ledger:
             setting = {row["name"]: row["value"] for row in db.execute("SELECT * FROM setting")}
             if setting.get("paused"):
                 return None
-            rows = db.execute("SELECT number, owner, priority, models FROM job WHERE state = 'queued'").fetchall()
-            if not rows:
+            queued = db.execute("SELECT number, owner, priority, models FROM job WHERE state = 'queued'").fetchall()
+            if not queued:
                 return None
-            waiting = [turns.Waiting(row[0], row[1], row[2], frozenset(json.loads(row[3]))) for row in rows]
+            waiting = [turns.Waiting(row[0], row[1], row[2], frozenset(json.loads(row[3]))) for row in queued]
             served = {row["owner"]: row["served"] for row in db.execute("SELECT * FROM turn")}
             skips = f"skips of {worker}"
             job, skipped = turns.choose(waiting, served, warm, setting.get(skips, 0))
-            _set(db, skips, setting.get(skips, 0) + 1 if skipped else 0)
+            rows.put_setting(db, skips, setting.get(skips, 0) + 1 if skipped else 0)
             turn = max(served.values(), default=0) + 1
             db.execute("INSERT INTO turn VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET served = ?", (job.owner, turn, turn))
             now = self._now()
@@ -112,7 +110,12 @@ class Ledger:
                 (worker, now + LEASE_SECONDS, now, now, job.number),
             ).fetchone()
             self._log(db, row["id"], f"attempt {row['attempt']} begins at {worker}")
-        return Claim(row["id"], row["attempt"], worker, plan_from_json(row["plan"]), _tag(row))
+            try:
+                plan = plan_from_json(row["plan"])
+            except (ValueError, InvalidRequest) as error:
+                self._settle(db, row, "failed", f"its plan is of another version; flux-svd jobs again makes a new one ({error})")
+                plan = None
+        return self.claim(worker, warm) if plan is None else Claim(row["id"], row["attempt"], worker, plan, rows.tag_of(row))
 
     def beat(self, claim: Claim, progress: Progress | None = None) -> Wish | Literal["lost"]:
         """Keep the lease up, note how far the job is, and return what is asked of it; "lost": another has it now."""
@@ -138,16 +141,16 @@ class Ledger:
         return self._end(claim, "paused", reason)
 
     def fail(self, claim: Claim, reason: str, *, again: bool) -> bool:
-        """Note that the attempt failed; with `again` it is tried `MAX_FAILURES` times and then set apart."""
+        """Note that the attempt failed; with `again` it is tried `rows.MAX_FAILURES` times and then set apart."""
         return self._end(claim, "queued" if again else "failed", reason, failed=True)
 
     def release(self, worker: str, reason: str) -> int:
         """Take back what a dead worker had claimed, as failed attempts; return how many jobs that were."""
         with self._db.writing() as db:
-            rows = db.execute("SELECT * FROM job WHERE state = 'running' AND worker = ?", (worker,)).fetchall()
-            for row in rows:
+            held = db.execute("SELECT * FROM job WHERE state = 'running' AND worker = ?", (worker,)).fetchall()
+            for row in held:
                 self._settle(db, row, "queued", reason, failed=True)
-        return len(rows)
+        return len(held)
 
     def cancel(self, job_id: str, *, owner: str | None = None) -> None:
         """Cancel the job: at once, or if it runs at its next step; finished stages are kept.
@@ -165,7 +168,7 @@ class Ledger:
         """
         if job_id is None:
             with self._db.writing() as db:
-                _set(db, "paused", 1)
+                rows.put_setting(db, "paused", 1)
         else:
             self._ask(job_id, owner, "pause", "paused", ("queued",))
 
@@ -177,7 +180,7 @@ class Ledger:
         """
         with self._db.writing() as db:
             if job_id is None:
-                _set(db, "paused", 0)
+                rows.put_setting(db, "paused", 0)
                 return
             row = self._need(db, job_id, owner)
             if row["state"] == "running" and row["wish"] == "pause":
@@ -217,11 +220,11 @@ class Ledger:
 
     def jobs(self, *, owner: str | None = None, states: Collection[str] = (), limit: int = 1000) -> list[Job]:
         """Return the newest jobs, last first, of one owner and in these states if given."""
-        rows = self._db.read(
-            f"SELECT * FROM job WHERE (? IS NULL OR owner = ?) AND (? OR state IN ({_marks(states)})) "
+        found = self._db.read(
+            f"SELECT * FROM job WHERE (? IS NULL OR owner = ?) AND (? OR state IN ({rows.marks(states)})) "
             "ORDER BY number DESC LIMIT ?", owner, owner, not states, *states, limit,
         )  # fmt: skip
-        return [job_of_row(row) for row in rows]
+        return [job_of_row(row) for row in found]
 
     def plan(self, job_id: str, *, owner: str | None = None) -> Plan:
         """Return the plan of a job.
@@ -237,7 +240,7 @@ class Ledger:
         Raises:
             InvalidRequest: there is no such job.
         """
-        return _tag(self._need(None, job_id, owner))
+        return rows.tag_of(self._need(None, job_id, owner))
 
     def events(self, job_id: str) -> list[tuple[float, str]]:
         """Return what happened to a job: seconds since 1970 and words."""
@@ -252,8 +255,8 @@ class Ledger:
 
     def needed_stages(self) -> set[str]:
         """Return the fingerprints of all stages that unfinished jobs go through."""
-        rows = self._db.read(f"SELECT stages FROM job WHERE state NOT IN ({_marks(ENDED)})", *ENDED)
-        return {name for row in rows for name in json.loads(row["stages"])}
+        found = self._db.read(f"SELECT stages FROM job WHERE state NOT IN ({rows.marks(ENDED)})", *ENDED)
+        return {name for row in found for name in json.loads(row["stages"])}
 
     def reconcile(self) -> int:
         """Take in jobs that have a file and no row (a crash or a lost database), and return how many there were."""
@@ -279,7 +282,7 @@ class Ledger:
         return self.home / "jobs" / f"{job_id}.json"
 
     def _refuse_overflow(self, db: sqlite3.Connection, owner: str) -> None:
-        unfinished = f"SELECT count(*) FROM job WHERE state NOT IN ({_marks(ENDED)})"
+        unfinished = f"SELECT count(*) FROM job WHERE state NOT IN ({rows.marks(ENDED)})"
         total = db.execute(unfinished, ENDED).fetchone()[0]
         own = db.execute(f"{unfinished} AND owner = ?", (*ENDED, owner)).fetchone()[0]
         if total >= self.limit:
@@ -287,20 +290,9 @@ class Ledger:
         if own >= self.owner_limit:
             raise QueueFull(f"you have {own} of {self.owner_limit} jobs in the queue; wait until one is done, or cancel one")
 
-    def _insert(self, db: sqlite3.Connection, order: Mapping[str, Any], plan: Plan) -> None:
-        models = [placement.model for placement in plan.placements]
-        db.execute(
-            "INSERT INTO job (id, owner, key, priority, kind, title, models, stages, plan, day, outputs, submitted) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (order["id"], order["owner"], order["key"] or None, order["priority"], plan.request.kind,
-             plan.request.prompt[:TITLE_CHARACTERS], json.dumps(models), json.dumps(sorted(stage_names(plan))),
-             plan_to_json(plan), order["day"], order["outputs"], order["submitted"]),
-        )  # fmt: skip
-        self._log(db, order["id"], "submitted")
-
     def _adopt(self, db: sqlite3.Connection, path: Path, order: Mapping[str, Any]) -> bool:
         try:
-            self._insert(db, order, plan_from_json(json.dumps(order["plan"])))
+            rows.insert(db, order, plan_from_json(json.dumps(order["plan"])), self._now())
         except (KeyError, ValueError, InvalidRequest, sqlite3.IntegrityError):
             self.unreadable += (path,)
             return False
@@ -324,24 +316,6 @@ class Ledger:
             self._settle(db, row, state, reason, results, failed=failed)
         return True
 
-    def _settle(
-        self, db: sqlite3.Connection, row: sqlite3.Row, state: State, reason: str, results: Sequence[str] = (), *,
-        failed: bool = False,
-    ) -> None:
-        """End an attempt: what was wished for comes before another attempt, and too many failures before both."""
-        failures = row["failures"] + failed
-        if state == "queued" and row["wish"]:
-            state = "cancelled" if row["wish"] == "cancel" else "paused"
-        elif state == "queued" and failed and failures >= MAX_FAILURES:
-            state, reason = "quarantined", f"{failures} attempts failed; the last: {reason}"
-        db.execute(
-            "UPDATE job SET state = ?, wish = '', failures = ?, reason = ?, results = ?, lease = 0, ended = ? WHERE id = ?",
-            (state, failures, reason, json.dumps([*results]), self._now() if state in ENDED else None, row["id"]),
-        )
-        self._log(db, row["id"], f"attempt {row['attempt']}: {state}" + (f" ({reason})" if reason else ""))
-        if state in ENDED:
-            files.remove(self._file(row["id"]))
-
     def _ask(self, job_id: str, owner: str | None, wish: Wish, at_once: State, waiting: tuple[str, ...]) -> None:
         with self._db.writing() as db:
             row = self._need(db, job_id, owner)
@@ -356,16 +330,21 @@ class Ledger:
     def _need(self, db: sqlite3.Connection | None, job_id: str, owner: str | None) -> sqlite3.Row:
         asked = "SELECT * FROM job WHERE id = ? AND (? IS NULL OR owner = ?)"
         values = (job_id, owner, owner)
-        rows = db.execute(asked, values).fetchall() if db else self._db.read(asked, *values)
-        if not rows:
+        found = db.execute(asked, values).fetchall() if db else self._db.read(asked, *values)
+        if not found:
             raise InvalidRequest("job", job_id, "the id of a job; flux-svd jobs lists them")
-        row: sqlite3.Row = rows[0]
+        row: sqlite3.Row = found[0]
         return row
 
-    def _log(self, db: sqlite3.Connection, job_id: str, what: str) -> None:
-        """Note what happened; of a job that went with a lost database there is nothing to note."""
-        db.execute("INSERT INTO event (at, job, what) SELECT ?, id, ? FROM job WHERE id = ?", (self._now(), what, job_id))
+    def _settle(
+        self, db: sqlite3.Connection, row: sqlite3.Row, state: State, reason: str, results: Sequence[str] = (), *,
+        failed: bool = False,
+    ) -> None:
+        if rows.settle(db, row, state, reason, self._now(), results, failed=failed):
+            files.remove(self._file(row["id"]))
 
+    def _log(self, db: sqlite3.Connection, job_id: str, what: str) -> None:
+        rows.log(db, job_id, what, self._now())
 
 def needed_stages(home: Path) -> set[str]:
     """Return the stages that unfinished jobs of this data folder need; nothing is created where there is no ledger."""
@@ -376,15 +355,3 @@ def needed_stages(home: Path) -> set[str]:
         return ledger.needed_stages()
     finally:
         ledger.close()
-
-
-def _tag(row: sqlite3.Row) -> JobTag:
-    return JobTag(row["id"], row["day"], row["owner"], row["outputs"])
-
-
-def _set(db: sqlite3.Connection, name: str, value: int) -> None:
-    db.execute("INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = ?", (name, value, value))
-
-
-def _marks(values: Collection[str]) -> str:
-    return ", ".join("?" * len(values))

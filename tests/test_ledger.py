@@ -15,9 +15,10 @@ from flux_svd import files
 from flux_svd.database import Database, refuse_network
 from flux_svd.errors import DiskFull, InvalidRequest, QueueFull, StorageFailed
 from flux_svd.job import Claim
-from flux_svd.ledger import LEASE_SECONDS, MAX_FAILURES, Ledger, needed_stages
+from flux_svd.ledger import LEASE_SECONDS, Ledger, needed_stages
 from flux_svd.plan import Plan, stage_names
 from flux_svd.progress import Progress
+from flux_svd.rows import MAX_FAILURES
 from flux_svd.turns import MAX_SKIPS, Waiting, choose
 from tests.test_planner import film_of, plan_of
 
@@ -318,6 +319,14 @@ def test_a_damaged_page_deep_in_the_database_is_found_at_the_start(ledger: Ledge
     again = Ledger(home)
     assert again.damaged
     assert again.counts() == {"queued": 20}
+
+
+def test_a_job_whose_plan_is_of_another_version_fails_and_the_next_is_taken(ledger: Ledger) -> None:
+    old, new = ledger.submit(PLAN), ledger.submit(PLAN)
+    with ledger._db.writing() as db:
+        db.execute("UPDATE job SET plan = '{}' WHERE id = ?", (old,))
+    assert claimed(ledger).id == new
+    assert (ledger.job(old).state, ledger.job(old).reason[:32]) == ("failed", "its plan is of another version; ")
 
 
 def test_a_damaged_job_file_is_named_and_the_rest_goes_on(ledger: Ledger, home: Path) -> None:
