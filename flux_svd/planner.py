@@ -91,7 +91,7 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
         recipe if timed.picture is None else GivenPicture(timed.picture, width, height)
         for timed, recipe in zip(line.stages, drawn, strict=True)
     )
-    given = sum(timed.picture is not None for timed in line.stages)
+    given = len({timed.picture for timed in line.stages} - {None})
     notes.append(Decision("keyframes", str(len(keyframes)), "all from one seed, so that the subject stays alike" if not given
                           else f"{given} given, cut to {width} × {height}; the others from one seed"))
     placed = _place_image(spec, drawn[0], budget, notes)

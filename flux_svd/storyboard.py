@@ -11,7 +11,7 @@ from typing import Literal
 
 from flux_svd.errors import InvalidRequest
 from flux_svd.grammar import find_motions
-from flux_svd.motions import MOTIONS, Motion
+from flux_svd.motions import MOTIONS, Motion, words_of
 from flux_svd.outlines import MotionStage, Outline, outline
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 MIN_TRAINED_FRAMES, MAX_TRAINED_FRAMES = 14, 25  # SVD was trained on 14 frames, SVD-XT on 25 (arXiv:2311.15127)
+_PLACING = words_of("on in at under over above below beside behind near before against inside outside with across along by")
 _FILM_WORDS = ("video", "film", "clip", "animation", "animated", "timelapse", "time-lapse", "movie", "loop", "footage")
 
 
@@ -58,8 +59,9 @@ def suggest_kind(prompt: str) -> tuple[Literal["image", "video"], str]:
 def halfway_prompt(start: str, end: str, share: float) -> str:
     """Return the prompt of a keyframe `share` (0 … 1) of the way between two stages whose prompts are `start` and `end`.
 
-    What both say up to a comma is said once: "a cat, sitting" and "a cat, standing" → "a cat, halfway between sitting and
-    standing".
+    What both say up to a comma, and the place both end with, is said once: "a cat, sitting" and "a cat, standing" → "a cat,
+    halfway between sitting and standing"; "a dog on a beach" and "a cat on a beach" → "halfway between a dog and a cat on a
+    beach".
     """
     if start == end:
         return start
@@ -67,9 +69,20 @@ def halfway_prompt(start: str, end: str, share: float) -> str:
     same = 0
     while same < min(len(ours), len(theirs)) - 1 and ours[same] == theirs[same]:
         same += 1
-    a, b = ", ".join(ours[same:]), ", ".join(theirs[same:])
-    between = f"halfway between {a} and {b}" if share == 0.5 else f"between {a} and {b}, nearer to {a if share < 0.5 else b}"
-    return ", ".join([*ours[:same], between])
+    a, b, place = _without_shared_place(", ".join(ours[same:]), ", ".join(theirs[same:]))
+    nearer = "" if share == 0.5 else f", nearer to {a if share < 0.5 else b}"
+    return ", ".join([*ours[:same], f"{'between' if nearer else 'halfway between'} {a} and {b}{place}{nearer}"])
+
+
+def _without_shared_place(a: str, b: str) -> tuple[str, str, str]:
+    """Return both texts without the words from a preposition on that both end with, and those words after a space."""
+    ours, theirs = a.split(), b.split()
+    shared = 0
+    while shared < min(len(ours), len(theirs)) - 1 and ours[-1 - shared] == theirs[-1 - shared]:
+        shared += 1
+    while shared and ours[-shared] not in _PLACING:
+        shared -= 1
+    return (" ".join(ours[:-shared]), " ".join(theirs[:-shared]), " " + " ".join(ours[-shared:])) if shared else (a, b, "")
 
 
 def frames_of_gaps(total_frames: int, keyframes: int) -> tuple[int, ...]:

@@ -147,6 +147,12 @@ def test_a_given_picture_is_a_keyframe_that_nothing_draws() -> None:
     assert plan_from_json(plan_to_json(plan)) == plan
 
 
+def test_a_given_picture_that_begins_and_ends_a_loop_counts_once() -> None:
+    plan, film = film_of(stages=[{"prompt": "a", "picture": PICTURE}, {"prompt": "b"}], loop=True)
+    assert film.keyframes[0] == film.keyframes[2] == GivenPicture(PICTURE, film.width, film.height)
+    assert "1 given" in note_of(plan, "keyframes")
+
+
 def test_a_part_of_a_film_is_no_result() -> None:
     with pytest.raises(ValueError, match="part of a film"):
         recipe_from_json(to_json(GivenPicture(PICTURE, 160, 96)))

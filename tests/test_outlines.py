@@ -158,6 +158,10 @@ def test_stages_stand_at_the_share_of_the_film_where_their_keyframe_is() -> None
         ("a red circle", "a blue square", 1 / 3, "between a red circle and a blue square, nearer to a red circle"),
         ("a red circle", "a blue square", 2 / 3, "between a red circle and a blue square, nearer to a blue square"),
         ("a cat", "a cat", 0.5, "a cat"),
+        ("a dog on a beach", "a cat on a beach", 0.5, "halfway between a dog and a cat on a beach"),
+        ("a dog on a beach", "a cat on a beach", 0.25, "between a dog and a cat on a beach, nearer to a dog"),
+        ("a big dog", "a small dog", 0.5, "halfway between a big dog and a small dog"),
+        ("at night", "a cat at night", 0.5, "halfway between at night and a cat at night"),
     ],
 )
 def test_a_keyframe_halfway_says_what_both_say_once(start: str, end: str, share: float, between: str) -> None:
