@@ -16,11 +16,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from flux_svd import files, rows, schema, turns
+from flux_svd import files, schema, turns
 from flux_svd.artifact import JobTag
 from flux_svd.database import Database
 from flux_svd.errors import InvalidRequest, QueueFull
-from flux_svd.job import ENDED, Claim, Job, State, Wish, job_of_row, progress_json
+from flux_svd.job import (
+    ENDED,
+    Claim,
+    Job,
+    State,
+    Wish,
+    insert_job,
+    job_of_row,
+    marks,
+    note_event,
+    progress_json,
+    put_setting,
+    settle_attempt,
+    tag_of_row,
+)
 from flux_svd.plan import Plan, plan_from_json, plan_to_json
 from flux_svd.progress import Progress
 
@@ -80,7 +94,7 @@ class Ledger:
                     return str(known["id"])
                 self._refuse_overflow(db, owner)
                 files.write_json(self._file(job_id), order)
-                rows.insert(db, order, plan, now)
+                insert_job(db, order, plan, now)
         except BaseException:
             files.remove(self._file(job_id))
             raise
@@ -100,7 +114,7 @@ class Ledger:
             served = {row["owner"]: row["served"] for row in db.execute("SELECT * FROM turn")}
             skips = f"skips of {worker}"
             job, skipped = turns.choose(waiting, served, warm, setting.get(skips, 0))
-            rows.put_setting(db, skips, setting.get(skips, 0) + 1 if skipped else 0)
+            put_setting(db, skips, setting.get(skips, 0) + 1 if skipped else 0)
             turn = max(served.values(), default=0) + 1
             db.execute("INSERT INTO turn VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET served = ?", (job.owner, turn, turn))
             now = self._now()
@@ -115,7 +129,7 @@ class Ledger:
             except (ValueError, InvalidRequest) as error:
                 self._settle(db, row, "failed", f"its plan is of another version; flux-svd jobs again makes a new one ({error})")
                 plan = None
-        return self.claim(worker, warm) if plan is None else Claim(row["id"], row["attempt"], worker, plan, rows.tag_of(row))
+        return self.claim(worker, warm) if plan is None else Claim(row["id"], row["attempt"], worker, plan, tag_of_row(row))
 
     def beat(self, claim: Claim, progress: Progress | None = None) -> Wish | Literal["lost"]:
         """Keep the lease up, note how far the job is, and return what is asked of it; "lost": another has it now."""
@@ -141,7 +155,7 @@ class Ledger:
         return self._end(claim, "paused", reason)
 
     def fail(self, claim: Claim, reason: str, *, again: bool) -> bool:
-        """Note that the attempt failed; with `again` it is tried `rows.MAX_FAILURES` times and then set apart."""
+        """Note that the attempt failed; with `again` it is tried `MAX_FAILURES` times and then set apart."""
         return self._end(claim, "queued" if again else "failed", reason, failed=True)
 
     def release(self, worker: str, reason: str) -> int:
@@ -168,7 +182,7 @@ class Ledger:
         """
         if job_id is None:
             with self._db.writing() as db:
-                rows.put_setting(db, "paused", 1)
+                put_setting(db, "paused", 1)
         else:
             self._ask(job_id, owner, "pause", "paused", ("queued",))
 
@@ -180,7 +194,7 @@ class Ledger:
         """
         with self._db.writing() as db:
             if job_id is None:
-                rows.put_setting(db, "paused", 0)
+                put_setting(db, "paused", 0)
                 return
             row = self._need(db, job_id, owner)
             if row["state"] == "running" and row["wish"] == "pause":
@@ -221,7 +235,7 @@ class Ledger:
     def jobs(self, *, owner: str | None = None, states: Collection[str] = (), limit: int = 1000) -> list[Job]:
         """Return the newest jobs, last first, of one owner and in these states if given."""
         found = self._db.read(
-            f"SELECT * FROM job WHERE (? IS NULL OR owner = ?) AND (? OR state IN ({rows.marks(states)})) "
+            f"SELECT * FROM job WHERE (? IS NULL OR owner = ?) AND (? OR state IN ({marks(states)})) "
             "ORDER BY number DESC LIMIT ?", owner, owner, not states, *states, limit,
         )  # fmt: skip
         return [job_of_row(row) for row in found]
@@ -240,7 +254,7 @@ class Ledger:
         Raises:
             InvalidRequest: there is no such job.
         """
-        return rows.tag_of(self._need(None, job_id, owner))
+        return tag_of_row(self._need(None, job_id, owner))
 
     def events(self, job_id: str) -> list[tuple[float, str]]:
         """Return what happened to a job: seconds since 1970 and words."""
@@ -255,7 +269,7 @@ class Ledger:
 
     def needed_stages(self) -> set[str]:
         """Return the fingerprints of all stages that unfinished jobs go through."""
-        found = self._db.read(f"SELECT stages FROM job WHERE state NOT IN ({rows.marks(ENDED)})", *ENDED)
+        found = self._db.read(f"SELECT stages FROM job WHERE state NOT IN ({marks(ENDED)})", *ENDED)
         return {name for row in found for name in json.loads(row["stages"])}
 
     def reconcile(self) -> int:
@@ -282,7 +296,7 @@ class Ledger:
         return self.home / "jobs" / f"{job_id}.json"
 
     def _refuse_overflow(self, db: sqlite3.Connection, owner: str) -> None:
-        unfinished = f"SELECT count(*) FROM job WHERE state NOT IN ({rows.marks(ENDED)})"
+        unfinished = f"SELECT count(*) FROM job WHERE state NOT IN ({marks(ENDED)})"
         total = db.execute(unfinished, ENDED).fetchone()[0]
         own = db.execute(f"{unfinished} AND owner = ?", (*ENDED, owner)).fetchone()[0]
         if total >= self.limit:
@@ -292,7 +306,7 @@ class Ledger:
 
     def _adopt(self, db: sqlite3.Connection, path: Path, order: Mapping[str, Any]) -> bool:
         try:
-            rows.insert(db, order, plan_from_json(json.dumps(order["plan"])), self._now())
+            insert_job(db, order, plan_from_json(json.dumps(order["plan"])), self._now())
         except (KeyError, ValueError, InvalidRequest, sqlite3.IntegrityError):
             self.unreadable += (path,)
             return False
@@ -340,11 +354,11 @@ class Ledger:
         self, db: sqlite3.Connection, row: sqlite3.Row, state: State, reason: str, results: Sequence[str] = (), *,
         failed: bool = False,
     ) -> None:
-        if rows.settle(db, row, state, reason, self._now(), results, failed=failed):
+        if settle_attempt(db, row, state, reason, self._now(), results, failed=failed):
             files.remove(self._file(row["id"]))
 
     def _log(self, db: sqlite3.Connection, job_id: str, what: str) -> None:
-        rows.log(db, job_id, what, self._now())
+        note_event(db, job_id, what, self._now())
 
 def needed_stages(home: Path) -> set[str]:
     """Return the stages that unfinished jobs of this data folder need; nothing is created where there is no ledger."""

@@ -14,11 +14,10 @@ import pytest
 from flux_svd import files
 from flux_svd.database import Database, refuse_network
 from flux_svd.errors import DiskFull, InvalidRequest, QueueFull, StorageFailed
-from flux_svd.job import Claim
+from flux_svd.job import MAX_FAILURES, Claim
 from flux_svd.ledger import LEASE_SECONDS, Ledger, needed_stages
 from flux_svd.plan import Plan, stage_names
 from flux_svd.progress import Progress
-from flux_svd.rows import MAX_FAILURES
 from flux_svd.turns import MAX_SKIPS, Waiting, choose
 from tests.test_planner import film_of, plan_of
 

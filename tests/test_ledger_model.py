@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from flux_svd.errors import InvalidRequest, QueueFull
-from flux_svd.job import ENDED, Claim
+from flux_svd.job import ENDED, MAX_FAILURES, Claim
 from flux_svd.ledger import LEASE_SECONDS, Ledger, needed_stages
 from flux_svd.plan import stage_names
-from flux_svd.rows import MAX_FAILURES
 from flux_svd.store import Store
 from tests.test_planner import plan_of
 
