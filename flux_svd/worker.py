@@ -178,7 +178,8 @@ def supervise(
     wait = first_wait_seconds
     while not stop.is_set():
         began = time.monotonic()
-        child = subprocess.Popen(command)
+        # In a session of its own: Ctrl-C in a terminal reaches the supervisor alone, which asks once.
+        child = subprocess.Popen(command, start_new_session=True)
         try:
             code = _watch(child, ledger, worker, stop)
         finally:

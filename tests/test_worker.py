@@ -245,6 +245,33 @@ def test_a_supervisor_that_is_told_to_stop_stops_its_worker(room: Room, home: Pa
     assert (ledger.job(job).state, ledger.job(job).failures) == ("queued", 0)
 
 
+SUPERVISES = """
+import sys, threading
+from pathlib import Path
+from flux_svd.ledger import Ledger
+from flux_svd.worker import supervise
+supervise(sys.argv[2:], Ledger(Path(sys.argv[1])), "child", threading.Event())
+"""
+
+
+def test_a_worker_whose_supervisor_is_gone_stops_and_gives_its_job_back(room: Room, home: Path, outputs: Path) -> None:
+    ledger = room[0].ledger
+    job = ledger.submit(film(room[0].session))
+    arguments = [str(home), *command(home, outputs, "child", 0.05)]
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISES, *arguments], cwd=ROOT)
+    until(lambda: ledger.job(job).progress.phase == "animate")
+    supervisor.kill()
+    supervisor.wait()
+    until(lambda: ledger.job(job).state == "queued")
+    assert ledger.job(job).failures == 0
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_supervisor_alone(room: Room, tmp_path: Path) -> None:
+    tell = f"import os; open({str(tmp_path / 'told')!r}, 'w').write(str(os.getpgrp() == os.getpid()))"
+    supervise([sys.executable, "-c", tell], room[0].ledger, "child", threading.Event())
+    assert (tmp_path / "told").read_text() == "True"
+
+
 HANGS = """
 import sys, threading
 from flux_svd import worker as module
