@@ -195,7 +195,7 @@ def _explain(error: ValidationError) -> InvalidRequest:
     if first["type"] == "missing":
         return InvalidRequest(field, None, "this field is required")
     if first["type"] == "string_unicode":
-        return InvalidRequest(field, value, "text without lone surrogates")
+        return InvalidRequest(field, value, "text without control characters or lone surrogates")
     if first["type"] == "value_error":
         return InvalidRequest(field if where else "request", "" if not where else value, str(first["ctx"]["error"]))
     if kind is not None and field in kind.__pydantic_fields__:
