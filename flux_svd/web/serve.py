@@ -90,16 +90,7 @@ def make_app(session: Session, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
         app,
         page.blocks,
         path="/",
-        max_file_size=UPLOAD_BYTES,
-        allowed_paths=[],
-        show_error=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        run_history=False,
-        footer_links=[],
-        **_looks(),
+        **_manners(),
     )
     return Guard(mounted, rules_for("local", hosts))
 
@@ -127,17 +118,8 @@ def launch(
         inline=profile == "colab",
         quiet=True,
         prevent_thread_lock=not block,
-        max_file_size=UPLOAD_BYTES,
-        allowed_paths=[],
-        show_error=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        run_history=False,
-        footer_links=[],
         app_kwargs={"middleware": [Middleware(Guard, rules=rules)], "routes": _routes(shelf, page.desk), "openapi_url": None},
-        **_looks(),
+        **_manners(),
     )
     return page.blocks
 
@@ -161,5 +143,10 @@ def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
     return [Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status), upload_route(desk)]
 
 
-def _looks() -> dict[str, Any]:
-    return {"theme": LightTable(), "head": page_head(), "favicon_path": str(_ICON)}
+def _manners() -> dict[str, Any]:
+    """Return how Gradio is to behave wherever it is started: our look, and none of its side doors."""
+    return {
+        "theme": LightTable(), "head": page_head(), "favicon_path": str(_ICON), "max_file_size": UPLOAD_BYTES, "allowed_paths": [],
+        "show_error": False, "ssr_mode": False, "pwa": False, "mcp_server": False, "enable_monitoring": False,
+        "run_history": False, "footer_links": [],
+    }
