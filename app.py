@@ -28,9 +28,9 @@ def main() -> None:
     port = int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860)
     if os.environ.get("SPACE_ID"):
         lend = spaces.GPU(duration=GPU_SECONDS) if spaces is not None and os.environ.get("SPACES_ZERO_GPU") else None
-        serve.launch(Session(**folders), profile="space", port=port, on_device=lend)
+        serve.launch(Session(**folders, owner="the app"), profile="space", port=port, on_device=lend)
     elif os.environ.get("COLAB_RELEASE_TAG") or "google.colab" in sys.modules:
-        serve.launch(Session(**folders), profile="colab", port=port)
+        serve.launch(Session(**folders, owner="the app"), profile="colab", port=port)
     else:
         sys.stdout.write(f"flux_svd is at http://127.0.0.1:{port} (Ctrl+C ends it)\n")
         sys.stdout.flush()

@@ -54,7 +54,7 @@ def run_app(
     """
     check_bind(host, public=public, hosts=hosts)
     check_port(host, port)
-    session = Session(home=home, output_dir=output_dir, vram_bytes=vram_bytes)
+    session = Session(home=home, output_dir=output_dir, vram_bytes=vram_bytes, owner="the app")
     config = uvicorn.Config(make_app(session, hosts=hosts), host=host, port=port, log_level="warning", server_header=False)
     uvicorn.Server(config).run()
 
