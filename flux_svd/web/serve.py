@@ -147,6 +147,6 @@ def _manners() -> dict[str, Any]:
     """Return how Gradio is to behave wherever it is started: our look, and none of its side doors."""
     return {
         "theme": LightTable(), "head": page_head(), "favicon_path": str(_ICON), "max_file_size": UPLOAD_BYTES,
-        "allowed_paths": [], "show_error": False, "ssr_mode": False, "pwa": False, "mcp_server": False, "enable_monitoring": False,
-        "run_history": False, "footer_links": [],
+        "allowed_paths": [], "show_error": False, "ssr_mode": False, "pwa": False, "mcp_server": False,
+        "enable_monitoring": False, "run_history": False, "footer_links": [],
     }
