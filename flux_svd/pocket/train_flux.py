@@ -15,6 +15,7 @@ from flux_svd.pocket.painter import object_cells, paint, strokes_of
 from flux_svd.pocket.world import Scene, caption, sample_scene
 
 SIZES_TRAINED = ((128, 128), (160, 96))  # (width, height): pictures, and keyframes of films
+FILM_SHARE = 0.65  # of the batches: objects are smaller on keyframes of films, and their shapes harder
 PROMPT_TOKENS = 32
 OBJECT_WEIGHT = 4.0  # of errors in the object's tokens: its shape is the last thing to be learned
 SHIFT = 5.0  # of the noise levels, in training and in the scheduler: flat latents show their colour up to sigma 0.9
@@ -134,7 +135,7 @@ class FluxTask:
         for pool in self.pools:
             while len(pool.scenes) < len(pool.latents):
                 pool.add(min(32, len(pool.latents) - len(pool.scenes)), luck)
-        pool = self.pools[luck.words.randrange(len(self.pools))]
+        pool = self.pools[luck.words.random() < FILM_SHARE]
         pool.add(4, luck)
         latents, cells, scenes = pool.draw(self.batch, luck)
         prompts = ["" if luck.words.random() < 0.1 else caption(scene, luck.words) for scene in scenes]
