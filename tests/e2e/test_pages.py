@@ -208,7 +208,7 @@ def test_escape_stops_within_a_step_and_keeps_the_last_picture(open_: Callable[.
     page.click("#gen")
     expect(page.locator("#stat")).to_contain_text(re.compile(r"Step \d+ of 150"), timeout=LONG)
     page.keyboard.press("Escape")
-    expect(page.locator("#stat")).to_contain_text("Stopped", timeout=5_000)
+    expect(page.locator("#stat")).to_contain_text("Stopped", timeout=LONG)
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#pic img")).to_have_attribute("src", kept or "")
     expect(page.locator("#bar .queue")).to_have_text("idle", timeout=8_000)
@@ -223,10 +223,10 @@ def test_a_second_visitor_waits_and_is_told_so(open_: Callable[..., Page]) -> No
     second.click("#gen")
     status(second, "1 ahead of you")
     second.click("#stop")
-    expect(second.locator("#stat")).to_contain_text("Stopped", timeout=5_000)
+    expect(second.locator("#stat")).to_contain_text("Stopped", timeout=LONG)
     expect(first.locator("#stat")).to_contain_text("of 150")
     first.click("#stop")
-    expect(first.locator("#stat")).to_contain_text("Stopped", timeout=5_000)
+    expect(first.locator("#stat")).to_contain_text("Stopped", timeout=LONG)
 
 
 def test_closing_the_tab_ends_its_work(open_: Callable[..., Page]) -> None:
@@ -236,7 +236,7 @@ def test_closing_the_tab_ends_its_work(open_: Callable[..., Page]) -> None:
     page.click("#gen")
     expect(page.locator("#stat")).to_contain_text(re.compile(r"Step \d+ of 150"), timeout=LONG)
     page.close()
-    expect(watcher.locator("#bar .queue")).to_have_text("idle", timeout=10_000)
+    expect(watcher.locator("#bar .queue")).to_have_text("idle", timeout=LONG)
 
 
 def test_words_of_a_user_stay_words(open_: Callable[..., Page]) -> None:
