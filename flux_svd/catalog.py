@@ -190,20 +190,20 @@ _POCKET_ROWS: tuple[ModelSpec, ...] = (
         guidance_kind="classifier-free",        size=(128, 128), film_size=(160, 96), size_max=256, prompt_tokens=32,
         obeys=frozenset({"guidance", "negative_prompt"}),
         components=(
-            Component("text_encoder", 607_872), Component("text_encoder_2", 337_600), Component("transformer", 5_153_696),
-            Component("vae", 980_000),
+            Component("text_encoder", 608_512), Component("text_encoder_2", 337_664), Component("transformer", 5_146_400),
+            Component("vae", 984_931),
         ),
         sources=("flux_svd/pocket/weights/pocket-flux/README.md",),
     ),
     ModelSpec(
         name="pocket-svd", title="Pocket SVD", family="svd", repo="", licence=MIT, pocket=True, steps=10, guidance=1.0,
         size=(160, 96), size_multiple=32, size_max=256,
-        components=(Component("image_encoder", 270_000), Component("unet", 8_090_000), Component("vae", 980_000)),
+        components=(Component("image_encoder", 271_168), Component("unet", 3_087_575), Component("vae", 984_931)),
         sources=("flux_svd/pocket/weights/pocket-svd/README.md",),
     ),
     ModelSpec(
         name="pocket-clip", title="Pocket CLIP", family="clip", repo="", licence=MIT, pocket=True, prompt_tokens=32,
-        components=(Component("", 1_470_000),), sources=("flux_svd/pocket/weights/pocket-clip/README.md",),
+        components=(Component("", 1_467_905),), sources=("flux_svd/pocket/weights/pocket-clip/README.md",),
     ),
 )
 

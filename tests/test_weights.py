@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import struct
 from pathlib import Path
 
 import pytest
 
 from flux_svd import weights
-from flux_svd.catalog import MODELS
+from flux_svd.catalog import MODELS, ModelSpec
 from flux_svd.errors import ModelUnavailable
 
 KLEIN, CLIP = MODELS["flux2-klein-4b"], MODELS["clip-vit-b-32"]
@@ -86,3 +88,15 @@ def test_an_accepted_licence_is_remembered_with_its_time(home: Path) -> None:
     weights.accept_licence(MODELS["flux1-dev"], home)
     assert weights.read_inventory(home).accepted == {"flux-1-dev-non-commercial"}
     assert json.loads((home / "licences.json").read_text())["flux-1-dev-non-commercial"].startswith("20")
+
+
+@pytest.mark.parametrize("spec", [spec for spec in MODELS.values() if spec.pocket], ids=lambda spec: spec.name)
+def test_the_catalogue_counts_the_parameters_of_the_pocket_weights(spec: ModelSpec, home: Path) -> None:
+    folder = weights.need_folder(spec, home)
+    counted = {}
+    for path in folder.rglob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        part = path.relative_to(folder).parent.name
+        counted[part] = sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    assert counted == {component.folder: component.parameters for component in spec.components}
