@@ -220,7 +220,8 @@ def test_a_supervisor_starts_a_killed_worker_again_and_the_job_is_finished_by_th
 
     def kill_the_first() -> None:
         until(lambda: ledger.job(job).progress.phase == "animate")
-        psutil.Process().children()[0].kill()
+        ours = [child for child in psutil.Process().children() if str(home) in child.cmdline()]
+        ours[0].kill()
 
     killer = threading.Thread(target=kill_the_first)
     killer.start()
