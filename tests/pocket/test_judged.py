@@ -1,0 +1,71 @@
+"""The carried weights keep what was measured: a small judgement of each model, with shuffled captions as the control.
+
+Gates lie below the 95 % interval of the figures in the model cards by what 48 pictures or 4 films scatter; the control shows
+what a model that ignores its prompt would score.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+from flux_svd.pocket.figures import Figure
+from flux_svd.pocket.judge import held_out_scenes, judge_clip, judge_flux, picture_figures
+from flux_svd.pocket.judge_films import film_cases, path_figures
+from flux_svd.pocket.painter import paint_scenes
+from flux_svd.pocket.train import WEIGHTS
+
+
+def by_name(figures: list[Figure]) -> dict[str, float]:
+    return {figure.name: figure.value for figure in figures}
+
+
+@pytest.fixture(scope="module")
+def flux() -> Any:
+    pipeline = FluxPipeline.from_pretrained(WEIGHTS / "pocket-flux", dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def test_pocket_flux_paints_what_held_out_captions_say(flux: Any) -> None:
+    found = by_name(judge_flux(flux, 48, seed=11))
+    # measured with n = 500: .978, .978, .978, .772, .746; with shuffled captions .09, .14, .19, .18, .00
+    for name, gate in {"background": 0.9, "color": 0.9, "place": 0.88, "shape": 0.58, "all four": 0.55}.items():
+        assert found[name] >= gate, (name, found)
+
+
+def test_the_judge_of_pictures_scores_chance_on_shuffled_captions() -> None:
+    scenes = held_out_scenes(96, random.Random(3))
+    pictures = list(((paint_scenes(scenes, 160, 96) + 1) / 2).permute(0, 2, 3, 1).numpy())
+    right = by_name(picture_figures(pictures, scenes))
+    chance = by_name(picture_figures(pictures, scenes[1:] + scenes[:1]))
+    assert right["all four"] == right["all four, 160 × 96"] == 1
+    assert chance["all four"] <= 0.03  # one of 8 · 6 · 7 · 9 combinations
+    assert chance["shape"] < 0.35  # a sixth; three standard deviations above it are 0.28
+    assert chance["background"] < 0.3  # an eighth
+
+
+def test_pocket_clip_tells_the_right_caption() -> None:
+    found = by_name(judge_clip(WEIGHTS / "pocket-clip", 100, seed=11))
+    chance = by_name(judge_clip(WEIGHTS / "pocket-clip", 100, seed=11, shuffled=True))
+    assert found["right beats one changed attribute"] >= 0.84  # seen: 0.88 (n = 1,472)
+    assert found["image to text, top 1 of 100"] >= 0.75  # seen: 0.88 (n = 300)
+    assert chance["image to text, top 1 of 100"] <= 0.1
+    assert 0.4 <= chance["right beats one changed attribute"] <= 0.6
+
+
+def test_films_are_judged_by_their_path() -> None:
+    cases = film_cases(4, seed=3)
+    truth = by_name(path_figures("true", cases, [case.frames for case in cases]))
+    fades = [case.frames[0] + (case.frames[-1] - case.frames[0]) * torch.linspace(0, 1, 23).view(-1, 1, 1, 1) for case in cases]
+    fade = by_name(path_figures("fade", cases, fades))
+    assert truth["true: distance to the even straight path"] < 0.01
+    assert truth["true: one object in the middle five frames"] == 1
+    assert truth["true: centre moves on in every frame"] == 1
+    assert fade["fade: distance to the even straight path"] > 0.05  # it jumps from one end to the other
+    backwards = by_name(path_figures("back", cases, [case.frames.flip(0) for case in cases]))
+    assert backwards["back: centre moves on in every frame"] == 0
