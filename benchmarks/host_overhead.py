@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -25,8 +24,10 @@ from PIL import Image
 
 import flux_svd
 from flux_svd.catalog import MODELS
+from flux_svd.device import cpu_name
 from flux_svd.engines.flux import FluxEngine
 from flux_svd.memory import Placement
+from flux_svd.planner import installed_versions
 from flux_svd.recipe import ImageRecipe
 
 FOLDER = Path(flux_svd.__file__).parent / "pocket" / "weights" / "pocket-flux"
@@ -97,10 +98,11 @@ def measure(pairs: int, steps: int, side: int) -> dict[str, object]:
         "our_seconds": statistics.median(seconds for seconds, _ in ours),
         "bare_seconds": statistics.median(seconds for seconds, _ in theirs),
         "previews": len(previews) / pairs,
-        "device": platform.processor() or platform.machine(),
+        "command": f"python benchmarks/host_overhead.py --pairs {pairs} --steps {steps} --json",
+        "date": time.strftime("%Y-%m-%d"),
+        "device": cpu_name(),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
+        "versions": dict(installed_versions("torch", "diffusers")),
     }
 
 
