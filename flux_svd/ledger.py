@@ -278,7 +278,8 @@ class Ledger:
         found = [path for path in self.home.glob("jobs/*.json") if states.get(path.stem, "done") in ENDED]
         if not found:
             return 0
-        orders = sorted(((path, files.read_json(path)) for path in found), key=lambda entry: (entry[1].get("submitted", 0.0), entry[0].stem))
+        orders = [(path, files.read_json(path)) for path in found]
+        orders.sort(key=lambda entry: (entry[1].get("submitted", 0.0), entry[0].stem))
         adopted = 0
         with self._db.writing() as db:
             for path, order in orders:
