@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from flux_svd.errors import UnreadableFile
@@ -13,6 +16,7 @@ from flux_svd.errors import UnreadableFile
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 40_000_000  # more than any camera picture a user edits; 120 MB decoded
 MAX_BYTES = 40 * 2**20
+IDENTICAL_DB = 99.0  # stands for an infinite PSNR, so that reports stay finite numbers
 
 
 def read_picture(source: Path | bytes, *, field: str) -> Image.Image:
@@ -54,6 +58,12 @@ def encode_png(picture: Image.Image, *, pnginfo: object = None) -> bytes:
     return buffer.getvalue()
 
 
+def psnr(picture: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Return the peak signal-to-noise ratio in dB of two pictures or films (…, height, width, 3), `IDENTICAL_DB` at most."""
+    error = float(np.mean((picture.astype(np.float64) - other) ** 2))
+    return min(IDENTICAL_DB, 10 * math.log10(255**2 / error)) if error else IDENTICAL_DB
+
+
 def _flat(picture: Image.Image) -> Image.Image:
     """Return plain RGB; transparency is laid on white, 16-bit grey is scaled to 8 bit."""
     if picture.mode.startswith("I"):
@@ -68,8 +78,6 @@ def _flat(picture: Image.Image) -> Image.Image:
 
 
 def _grey16(picture: Image.Image) -> Image.Image:
-    import numpy as np
-
     return Image.fromarray((np.asarray(picture, dtype=np.uint16) / 257).round().astype(np.uint8))
 
 

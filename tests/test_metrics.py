@@ -160,10 +160,8 @@ def test_short_films_have_a_report(positions: tuple[int, ...]) -> None:
     assert len(film_report(frames, positions).joins) == len(positions) - 2
 
 
-def test_psnr_and_ssim_of_known_pictures() -> None:
+def test_ssim_of_known_pictures() -> None:
     plain = np.full((32, 32, 3), 100, np.uint8)
-    assert numbers.psnr(plain, plain) == 99.0
-    assert numbers.psnr(plain, plain + 10) == pytest.approx(20 * np.log10(255 / 10))
     assert numbers.ssim(plain, plain) == pytest.approx(1)
     picture = disc(60).astype(np.uint8)
     assert numbers.ssim(picture, np.clip(picture.astype(int) + 5, 0, 255).astype(np.uint8)) > 0.95

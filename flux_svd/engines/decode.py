@@ -18,7 +18,6 @@ from torch import Tensor
 from flux_svd.errors import BadOutput
 
 Frames = NDArray[np.uint8]
-IDENTICAL_DB = 99.0  # stands for an infinite PSNR, so that reports stay finite numbers
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,6 @@ def fade_to_keyframes(frames: Frames, keyframes: Sequence[Frames], positions: Se
 def frames_of(picture: Image.Image) -> Frames:
     """Return an RGB picture as (height, width, 3)."""
     return np.asarray(picture.convert("RGB"))
-
-
-def psnr(picture: Frames, other: Frames) -> float:
-    """Return the peak signal-to-noise ratio of two pictures in dB, `IDENTICAL_DB` at most."""
-    error = float(np.mean((picture.astype(np.float64) - other) ** 2))
-    return min(IDENTICAL_DB, 10 * math.log10(255**2 / error)) if error else IDENTICAL_DB
 
 
 def _window_weight(windows: list[tuple[int, int]], index: int) -> Tensor:

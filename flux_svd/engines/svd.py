@@ -19,13 +19,13 @@ from flux_svd.engines.decode import (
     decode_pictures,
     fade_to_keyframes,
     frames_of,
-    psnr,
 )
 from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, seeded_noise
 from flux_svd.engines.placement import engine_errors, load_pipeline, release
 from flux_svd.engines.preview import Preview
 from flux_svd.errors import BadOutput
 from flux_svd.memory import Placement
+from flux_svd.pictures import psnr
 from flux_svd.progress import OnStep
 from flux_svd.recipe import Precision, TransitionRecipe, VideoRecipe
 

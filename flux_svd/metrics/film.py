@@ -17,6 +17,7 @@ from PIL import Image
 
 from flux_svd.metrics import numbers
 from flux_svd.metrics.numbers import Frames, Picture
+from flux_svd.pictures import psnr
 
 # Seen over the made-up films of tests/films_with_faults.py, after H.264 at crf 18; "even" is even motion, light and pan.
 JOIN_LIMIT = 2.5  # even ≤ 1.5; speed tripled 2.8, doubled frame 3.1, reversal 5.9, place jump 14, flash 130
@@ -195,7 +196,7 @@ def _matches(
         matches.append(
             KeyframeMatch(
                 frame=at,
-                psnr=None if key is None else _short(numbers.psnr(frames[at], key)),
+                psnr=None if key is None else _short(psnr(frames[at], key)),
                 ssim=None if key is None else _short(numbers.ssim(frames[at], key)),
                 raw_psnr=None if ends is None else float(ends["raw_psnr"][index]),
                 round_trip_psnr=None if ends is None else float(ends["round_trip_psnr"][index]),

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 Frames = NDArray[np.uint8]  # (F, height, width, 3)
 Picture = NDArray[np.uint8]  # (height, width, 3)
 
-IDENTICAL_DB = 99.0  # stands for an infinite PSNR, so that reports stay finite numbers
 STILL = 0.05  # grey levels: steps and bends below this are rounding, not motion
 JOIN_REACH = 2  # frames on each side of a join that do not count as "elsewhere"
 
@@ -33,12 +32,6 @@ def shrink(picture: Picture) -> Picture:
     blocks = picture[: height * side, : width * side].reshape(height, side, width, side, 3)
     small: Picture = blocks.mean(axis=(1, 3), dtype=np.float32).round().astype(np.uint8)
     return small
-
-
-def psnr(picture: Picture, other: Picture) -> float:
-    """Return the peak signal-to-noise ratio in dB, `IDENTICAL_DB` at most."""
-    error = float(np.mean((picture.astype(np.float64) - other) ** 2))
-    return min(IDENTICAL_DB, 10 * math.log10(255**2 / error)) if error else IDENTICAL_DB
 
 
 def ssim(picture: Picture, other: Picture) -> float:

@@ -14,16 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from flux_svd.engines.decode import (
-    IDENTICAL_DB,
     decode_overlapping,
     decode_windows,
     fade_to_keyframes,
     frames_of,
-    psnr,
     stitch,
 )
 from flux_svd.engines.inbetween import InbetweenPipeline
 from flux_svd.engines.placement import load_pipeline
+from flux_svd.pictures import IDENTICAL_DB, psnr
 from tests.tiny.builders import picture, placement
 
 
