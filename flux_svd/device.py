@@ -25,7 +25,7 @@ def read_budget(home: Path, *, vram_bytes: int | None = None) -> Budget:
     if vram_bytes is None:
         return budget
     if budget.device == "cuda":
-        return replace(budget, device_bytes=min(vram_bytes, budget.device_bytes))
+        return replace(budget, device_bytes=vram_bytes)
     return replace(budget, device="cuda", device_name="a GPU as given", device_bytes=vram_bytes)
 
 

@@ -1,6 +1,7 @@
 """What fits where: budget × model × size → a placement, by pure arithmetic. Knows no device and loads nothing.
 
-Weights are exact (parameter counts × bytes). Activations are models with their source beside them; `MARGIN` covers the rest.
+Weights are exact (parameter counts × bytes). Working memory is an estimate until it is measured on
+a GPU; `device_margin` is kept free beside it.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ PROCESS_BYTES = int(1.5 * GIB)  # python, torch and diffusers imported: 1.0 GB r
 def image_work(width: int, height: int, references: int, tiled: bool, element_bytes: int) -> Work:
     """Return the estimated working memory of drawing one picture.
 
-    Denoising (about 110 bytes × tokens × 3072 features at 1024²: 0.5 GiB) and decoding (about 1.1 KiB a pixel
-    at two bytes an element, untiled; a quarter with tiles). Estimates, not yet measured on a GPU.
+    At 1024² and two bytes an element: 0.5 GiB to denoise, as much again for each reference; 4 GiB to decode, a quarter of it
+    in tiles. Estimates, not yet measured on a GPU; published figures for decoding lie between 2.5 and 4.7 GiB.
     """
     pixels = width * height
     denoise = int(0.5 * GIB * pixels / 2**20 * (1 + references))

@@ -228,3 +228,10 @@ def test_every_row_of_the_catalogue_tells_its_source_licence_and_size() -> None:
         assert spec.parameters > 0
         assert spec.family == "clip" or spec.steps > 0
         assert (spec.guidance_kind == "none") == ("guidance" not in spec.obeys) or spec.family in ("svd", "clip")
+
+
+def test_a_playback_faster_than_the_video_model_is_asked_for_is_said() -> None:
+    plan, film = film_of(fps=60)
+    assert {part.conditioning_fps for part in film.transitions} == {30}
+    assert any(note.what == "conditioning fps" and "playback stays at 60" in note.why for note in plan.decisions)
+    assert not any(note.what == "conditioning fps" for note in film_of(fps=12)[0].decisions)

@@ -87,9 +87,9 @@ class WarmEngines:
 def _use_threads(model: str) -> None:
     """Let a pocket model compute in one thread and others in as many as torch chooses.
 
-    Tensors this small gain nothing from a second thread and lose much when the cores are busy: one UNet call of pocket-svd
-    took 0.6 s in one thread and 2.7 s in two on a loaded machine with 2 cores (2026-11-20). It also keeps pocket results
-    the same on machines with different numbers of cores.
+    Tensors this small gain nothing from a second thread and lose much when the cores are busy: one UNet call of the first
+    pocket-svd took 0.6 s in one thread and 2.7 s in two on a loaded machine with 2 cores (2026-11-20). It also keeps
+    pocket results the same on machines with different numbers of cores.
     """
     import torch
 

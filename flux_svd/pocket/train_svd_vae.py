@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder
 from torch import Tensor, nn
 
 from flux_svd.pocket.loop import Luck
-from flux_svd.pocket.painter import Strokes, between, paint, sample_paths
+from flux_svd.pocket.painter import between, paint, sample_paths
 
 WIDTH, HEIGHT = 160, 96  # films, pixels
 FILM_FRAMES = 23  # of a transition; sets how far an object moves from frame to frame
@@ -123,13 +123,3 @@ def _window(covered: list[int], length: int, size: int, luck: Luck) -> int:
     middle = (covered[0] + covered[-1]) // 2 if covered else length // 2
     begin = middle - size // 2 + luck.words.randint(-24, 24)
     return min(max(0, begin), length - size) // 8 * 8
-
-
-@torch.no_grad()
-def decoded_psnr(vae: AutoencoderKLTemporalDecoder, strokes: Strokes, frames: int) -> float:
-    """Return the round trip's PSNR in dB over all frames, encoded by its own encoder and decoded `frames` at a time."""
-    pictures = paint(strokes, WIDTH, HEIGHT)
-    latents = torch.cat([vae.encode(part).latent_dist.mode() for part in torch.split(pictures, frames)])
-    decoded = torch.cat([vae.decode(part, num_frames=len(part)).sample for part in torch.split(latents, frames)])
-    error: Tensor = ((decoded.clamp(-1, 1) - pictures) / 2).pow(2).mean()
-    return float(-10 * error.log10())
