@@ -16,7 +16,7 @@ from flux_svd.pocket.world import COLORS, SHAPES, SIZES, Scene
 Array = NDArray[np.float32]
 PLACE_TOLERANCE = 0.09  # over width and height; places are 0.25 apart and painted ±0.025 off
 _LEAST_CONTRAST = 0.13  # Euclidean, of colours in 0..1; the nearest two colours of the world (red, orange) are 0.41 apart
-_LEAST_AREA = 0.0015  # of the picture; the smallest object painted (a small cross on 160 × 96) covers 0.0105
+_LEAST_AREA = 0.0015  # of the picture; the smallest object painted (a small cross on 160 × 96) covers 0.0164
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ COLORS: dict[str, tuple[int, int, int]] = {  # sRGB, 0..255
     "black": (22, 22, 26),
 }
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
-SIZES = {"small": 0.10, "medium": 0.16, "large": 0.235}  # radius over the picture's shorter side
+SIZES = {"small": 0.125, "medium": 0.175, "large": 0.235}  # radius over the picture's shorter side
 PLACES: dict[str, tuple[float, float]] = {  # (x, y) over (width, height), from the top left
     "left": (0.25, 0.5),
     "right": (0.75, 0.5),
