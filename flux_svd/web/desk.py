@@ -20,7 +20,7 @@ from flux_svd.memory import Budget
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
 from flux_svd.request import ImageRequest, make_request
-from flux_svd.web.guard import VISITOR_COOKIE
+from flux_svd.web.owner import owner_of
 from flux_svd.web.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ Runner = Callable[[Plan], Iterator[Progress | Artifact]]
 
 @dataclass(frozen=True)
 class Visitor:
-    """One open page: `tab` is Gradio's id of it, `owner` the cookie its results belong to ("" where there is none)."""
+    """One open page: `tab` is Gradio's id of it, `owner` whose its jobs and results are ("" where there is no cookie)."""
 
     tab: str
     owner: str
 
 
 def visitor_of(request: gr.Request) -> Visitor:
-    return Visitor(request.session_hash or "", dict(request.cookies).get(VISITOR_COOKIE, ""))
+    return Visitor(request.session_hash or "", owner_of(request.cookies))
 
 
 class Desk:

@@ -12,7 +12,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from flux_svd.web.guard import VISITOR_COOKIE
+from flux_svd.web.owner import owner_of
 
 _KINDS = {".png": "image/png", ".mp4": "video/mp4"}
 _ID = re.compile(r"[A-Za-z0-9_-]{32}\Z")
@@ -35,7 +35,7 @@ class Shelf:
         self._lock = threading.Lock()
 
     def put(self, path: Path, owner: str) -> str:
-        """Return the address of `path` for `owner` (a visitor's cookie; "" for a caller without one, who has only the id).
+        """Return the address of `path` for `owner` ("" for a caller without a cookie, who has only the id).
 
         Raises:
             ValueError: the file lies outside the output folder or is of no kind that is served.
@@ -58,7 +58,7 @@ class Shelf:
         entry = self._entries.get(file_id) if _ID.match(file_id) else None
         if entry is None or request.path_params["name"] != entry.path.name:
             return _absent()
-        if entry.owner and not secrets.compare_digest(entry.owner, request.cookies.get(VISITOR_COOKIE, "")):
+        if entry.owner and entry.owner != owner_of(request.cookies):
             return _absent()
         if not entry.path.is_file() or entry.path.resolve() != entry.path:
             return _absent()
