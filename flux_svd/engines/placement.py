@@ -6,6 +6,8 @@ import gc
 import json
 import logging
 import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,20 @@ DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.fl
 _NO_MEMORY = ("MPS backend out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
-def load_pipeline(pipeline_class: Any, folder: Path, placement: Placement, precision: Precision) -> Any:
+def load_pipeline(
+    pipeline_class: Any,
+    folder: Path,
+    placement: Placement,
+    precision: Precision,
+    *,
+    parts: Mapping[str, Any] | None = None,
+    place: Callable[[Any], None] | None = None,
+) -> Any:
     """Return a pipeline read from `folder` and placed: safetensors only, no network, no code from the folder.
+
+    Args:
+        parts: components that are given instead of read; None leaves one out.
+        place: puts the pipeline where it works; else `placement` is obeyed as a whole.
 
     Raises:
         ModelUnavailable: the folder is not such a model, or a file of it is missing or damaged.
@@ -36,21 +50,40 @@ def load_pipeline(pipeline_class: Any, folder: Path, placement: Placement, preci
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     with engine_errors():
-        try:
+        with unreadable_weights(folder):
             pipeline = pipeline_class.from_pretrained(
-                folder, dtype=DTYPES[precision], use_safetensors=True, local_files_only=True
+                folder, dtype=DTYPES[precision], use_safetensors=True, local_files_only=True, **(parts or {})
             )
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ModelUnavailable(f"{folder} cannot be loaded: {_first_line(error)}. Download the model again.") from error
-        _check_complete(pipeline, folder)
+        for part, model in pipeline.components.items():
+            if isinstance(model, torch.nn.Module):
+                check_complete(model, folder / part)
         pipeline.set_progress_bar_config(disable=True)
-        if placement.offload == "model":
-            pipeline.enable_model_cpu_offload(device=placement.device)
+        if place is not None:
+            place(pipeline)
         else:
-            pipeline.to(placement.device)
-            if placement.device == "cpu":
-                _align_weights(pipeline)
+            place_pipeline(pipeline, placement)
     return pipeline
+
+
+def place_pipeline(pipeline: Any, placement: Placement) -> None:
+    """Put the whole pipeline where `placement` says."""
+    if placement.offload == "model":
+        pipeline.enable_model_cpu_offload(device=placement.device)
+        return
+    pipeline.to(placement.device)
+    if placement.device == "cpu":
+        for model in pipeline.components.values():
+            if isinstance(model, torch.nn.Module):
+                align_weights(model)
+
+
+@contextmanager
+def unreadable_weights(folder: Path) -> Iterator[None]:
+    """Say of files that cannot be read that the model is to be downloaded again."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelUnavailable(f"{folder} cannot be loaded: {_first_line(error)}. Download the model again.") from error
 
 
 def check_folder(pipeline_class: Any, folder: Path) -> None:
@@ -91,25 +124,21 @@ def check_weights(file: Path) -> None:
         raise ModelUnavailable(f"{file} is missing or damaged: {_first_line(error)}. Download the model again.") from error
 
 
-def _check_complete(pipeline: Any, folder: Path) -> None:
+def check_complete(model: torch.nn.Module, folder: Path) -> None:
     """Check that every parameter was read: diffusers leaves absent ones on the meta device, with a warning only."""
-    for part, model in pipeline.components.items():
-        if isinstance(model, torch.nn.Module):
-            absent = [name for name, weight in model.named_parameters() if weight.is_meta]
-            if absent:
-                raise ModelUnavailable(f"{folder / part} cannot be loaded: {absent[0]} is not in it. Download the model again.")
+    absent = [name for name, weight in model.named_parameters() if weight.is_meta]
+    if absent:
+        raise ModelUnavailable(f"{folder} cannot be loaded: {absent[0]} is not in it. Download the model again.")
 
 
-def _align_weights(pipeline: Any) -> None:
+def align_weights(model: torch.nn.Module) -> None:
     """Move weights from the mapped file, where they lie at odd addresses, to aligned memory of their own.
 
     CPU kernels round differently at odd addresses (by 3e-6 in a tiny SVD), and a picture must not depend on where a file
     keeps its tensors.
     """
-    for model in pipeline.components.values():
-        if isinstance(model, torch.nn.Module):
-            for weight in model.parameters():
-                weight.data = weight.data.clone()
+    for weight in model.parameters():
+        weight.data = weight.data.clone()
 
 
 def release(pipeline: Any) -> None:
