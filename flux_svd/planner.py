@@ -20,6 +20,7 @@ from flux_svd.catalog import (
 )
 from flux_svd.errors import DoesNotFit, InvalidRequest, ModelUnavailable
 from flux_svd.memory import Budget, Placement
+from flux_svd.methods import ALIGNMENT_ROUNDS, METHODS
 from flux_svd.plan import Decision, Inventory, Plan
 from flux_svd.recipe import (
     GivenPicture,
@@ -262,7 +263,12 @@ def _transitions(
     request: VideoRequest, video: ModelSpec, keyframes: tuple[KeyframeRecipe, ...], ways: tuple[timeline.Way, ...],
     seed: int, budget: Budget, notes: list[Decision],
 ) -> tuple[TransitionRecipe, ...]:
-    steps = request.transition_steps if request.transition_steps is not None else video.steps
+    method = METHODS[request.transition]
+    steps = request.transition_steps or max(1, round(method.steps_share * video.steps))
+    if request.motion_alignment is not None and method.motion_alignment is None:
+        able = ", ".join(name for name, other in METHODS.items() if other.motion_alignment is not None)
+        raise InvalidRequest("motion_alignment", request.motion_alignment, f"not with {request.transition}; with {able}")
+    alignment = request.motion_alignment if request.motion_alignment is not None else method.motion_alignment or 0.0
     prints = [fingerprint(keyframe) for keyframe in keyframes]
     versions = installed_versions("torch", "diffusers", "transformers")
     parts = []
@@ -271,19 +277,19 @@ def _transitions(
         role = "transition" if way.part == 0 else f"transition {way.gap}"
         parts.append(
             TransitionRecipe(
-                model=video.name, revision=video.revision, method=request.transition, start=prints[index],
+                model=video.name, revision=video.revision, method=method.samples, start=prints[index],
                 end=prints[index + 1], seed=derive_seed(seed, role, way.part or way.gap), width=keyframes[0].width,
                 height=keyframes[0].height, frames=(way.frames - 1) * stride + 1, stride=stride, steps=steps,
-                # the stock pipeline lets guidance grow from 1 to 3 along the frames; the two-ended methods use none
-                guidance=3.0 if request.transition == "plain" else video.guidance, motion_bucket_id=request.motion_bucket_id,
-                conditioning_fps=request.conditioning_fps or min(request.fps, 30),
+                guidance=video.guidance if method.guidance is None else method.guidance,
+                motion_bucket_id=request.motion_bucket_id, conditioning_fps=request.conditioning_fps or min(request.fps, 30),
                 noise_aug_strength=0.02,  # SVD model card; arXiv:2410.05651 uses the same
-                motion_alignment=0.2, alignment_rounds=3,  # arXiv:2602.12679, sequential variant
+                motion_alignment=alignment, alignment_rounds=ALIGNMENT_ROUNDS, renoise_share=method.renoise_share,
                 precision=_precision(video, budget), versions=versions,
             )
         )
     if request.conditioning_fps is None and request.fps > 30:
         notes.append(Decision("conditioning fps", "30", f"the most {video.name} is asked for; playback stays at {request.fps}"))
     calls = sum(part.unet_calls for part in parts)
-    notes.append(Decision("transitions", f"{len(parts)} × {request.transition}, {steps} steps", f"{calls} UNet calls in all"))
+    notes.append(Decision("transitions", f"{len(parts)} × {request.transition}, {steps} steps",
+                          f"{calls} UNet calls in all; {method.does}; {method.source}"))
     return tuple(parts)

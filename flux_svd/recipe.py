@@ -14,6 +14,7 @@ from typing import Any, Literal
 from flux_svd.catalog import GuidanceKind
 
 Precision = Literal["bf16", "fp16", "fp32"]
+Method = Literal["bidirectional", "vibid", "fusion", "plain"]
 Versions = tuple[tuple[str, str], ...]  # (library, version), sorted
 
 
@@ -75,11 +76,12 @@ class TransitionRecipe:
         conditioning_fps: the speed the video model is asked for (its `fps` input), apart from playback.
         motion_alignment: share of the steps, from the first, that align the backward motion to the forward one.
         alignment_rounds: rounds of alignment in each such step.
+        renoise_share: share of the steps, from the first, that "fusion" takes twice, with new noise between.
     """
 
     model: str
     revision: str
-    method: Literal["bidirectional", "vibid", "plain"]
+    method: Method
     start: str
     end: str
     seed: int
@@ -94,6 +96,7 @@ class TransitionRecipe:
     noise_aug_strength: float
     motion_alignment: float
     alignment_rounds: int
+    renoise_share: float
     precision: Precision
     versions: Versions
     kind: Literal["transition"] = "transition"
@@ -107,7 +110,9 @@ class TransitionRecipe:
         """UNet calls (each a batch of two) of the whole transition."""
         if self.method == "plain":
             return self.steps
-        aligned = aligned_steps(self.steps, self.motion_alignment) if self.method == "bidirectional" else 0
+        if self.method == "fusion":
+            return 2 * (self.steps + first_steps(self.steps, self.renoise_share))
+        aligned = first_steps(self.steps, self.motion_alignment) if self.method == "bidirectional" else 0
         return 2 * self.steps + aligned * self.alignment_rounds
 
 
@@ -160,8 +165,8 @@ _KINDS: dict[str, type[ImageRecipe] | type[GivenPicture] | type[TransitionRecipe
 }
 
 
-def aligned_steps(steps: int, share: float) -> int:
-    """Return how many of the first `steps` fall into the share that is motion-aligned (arXiv:2602.12679, i < share·steps)."""
+def first_steps(steps: int, share: float) -> int:
+    """Return how many of the steps, from the first, fall into the share: i < share·steps, as in arXiv:2602.12679."""
     return sum(step < share * steps for step in range(steps))
 
 

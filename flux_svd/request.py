@@ -19,7 +19,7 @@ MAX_PIXELS = 2048 * 2048
 SEED_MAX = 2**64 - 1  # torch.Generator.manual_seed takes 64 bits
 MAX_FRAMES = 1441  # two minutes at 12 fps
 
-Transition = Literal["bidirectional", "vibid", "plain"]
+Transition = Literal["bidirectional", "vibid", "fusion", "fast", "plain"]
 
 
 def _clean_text(text: str) -> str:
@@ -119,6 +119,9 @@ class VideoRequest(_Picture):
     video_model: Name = Field(default="auto", description="Model that fills the way between keyframes")
     transition: Transition = Field(default="bidirectional", description="How the way between keyframes is filled")
     transition_steps: Steps | None = Field(default=None, description="Denoising steps of each transition")
+    motion_alignment: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Share of the steps that align the motion of both ways; 0 switches it off"
+    )
     motion_bucket_id: Annotated[int, Field(ge=1, le=255)] = Field(default=180, description="Amount of motion")
     conditioning_fps: Annotated[int, Field(ge=2, le=30)] | None = Field(
         default=None, description="Speed of motion the video model is asked for, apart from playback"

@@ -11,7 +11,9 @@ import pytest
 
 from flux_svd.catalog import MODELS, ModelSpec
 from flux_svd.cli import _parser
-from tests.test_planner import plan_of
+from flux_svd.methods import METHODS, TransitionMethod
+from flux_svd.recipe import VideoRecipe
+from tests.test_planner import EVERYTHING, gpu, plan_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -30,6 +32,14 @@ def table_row(spec: ModelSpec) -> str:
 @pytest.mark.parametrize("spec", MODELS.values(), ids=lambda spec: spec.name)
 def test_the_table_of_models_is_the_catalogue(spec: ModelSpec) -> None:
     assert table_row(spec) in README
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS.items())
+def test_the_table_of_transitions_is_what_is_planned(name: str, method: TransitionMethod) -> None:
+    plan = plan_of(gpu(80), EVERYTHING, kind="video", keyframes=2, transition=name)
+    film = plan.recipes[0]
+    assert isinstance(film, VideoRecipe)
+    assert f"| {name} | {film.transitions[0].unet_calls} | {method.does} | {method.source} |" in README
 
 
 def test_every_command_in_the_documents_is_understood() -> None:

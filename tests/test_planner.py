@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pickle
 import random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -16,7 +16,7 @@ from flux_svd.memory import GIB, Budget, device_margin, parse_bytes
 from flux_svd.plan import Inventory, Plan, describe_plan, keyframes_only
 from flux_svd.planner import make_plan
 from flux_svd.recipe import ImageRecipe, VideoRecipe, derive_seed, fingerprint, recipe_from_json, to_json
-from flux_svd.request import make_request
+from flux_svd.request import Transition, make_request
 
 LAPTOP = Budget("cpu", "a laptop", 16 * GIB, 16 * GIB, 100 * GIB)
 POCKET = Inventory(frozenset({"pocket-flux", "pocket-svd", "pocket-clip"}))
@@ -128,6 +128,30 @@ def test_unet_calls_are_counted() -> None:
     assert film.transitions[0].unet_calls == 65  # 2 × 25 and 3 rounds in each of the first 5 steps
     assert film_of(transition_steps=25, transition="vibid")[1].transitions[0].unet_calls == 50
     assert film_of(transition_steps=25, transition="plain")[1].transitions[0].unet_calls == 25
+    assert film_of(transition_steps=25, transition="fusion")[1].transitions[0].unet_calls == 60  # 5 of 25 are taken twice
+
+
+def test_fast_takes_three_fifths_of_the_steps_unless_they_are_given() -> None:
+    for wish, steps, calls in (({}, 6, 12), ({"transition_steps": 15}, 15, 30), ({"motion_alignment": 0.5}, 6, 21)):
+        part = film_of(transition="fast", **wish)[1].transitions[0]
+        assert (part.steps, part.unet_calls) == (steps, calls)
+
+
+def test_motion_alignment_is_switched_off_by_zero_and_refused_where_nothing_is_aligned() -> None:
+    _, film = film_of(motion_alignment=0.0, transition_steps=25)
+    assert film.transitions[0].unet_calls == 50
+    for transition in ("vibid", "fusion", "plain"):
+        with pytest.raises(InvalidRequest, match=f"not with {transition}; with bidirectional, fast"):
+            film_of(transition=transition, motion_alignment=0.2)
+
+
+@pytest.mark.parametrize("transition", get_args(Transition))
+def test_every_transition_has_its_source_and_its_calls_in_the_plan(transition: str) -> None:
+    plan, film = film_of(transition=transition)
+    told = next(note for note in plan.decisions if note.what == "transitions")
+    assert f"2 × {transition}, " in told.value
+    assert f"{sum(part.unet_calls for part in film.transitions)} UNet calls" in told.why
+    assert "arXiv:" in told.why
 
 
 def test_auto_takes_the_best_that_is_here_and_fits() -> None:

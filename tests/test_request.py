@@ -86,7 +86,7 @@ def test_bounds_are_told_in_words(kind: type[ImageRequest], field: str) -> None:
     assert describe_bounds(kind, field) in (
         "a whole number from 1 to 150",
         "a number from 0 to 30",
-        "bidirectional, vibid, plain",
+        "bidirectional, vibid, fusion, fast, plain",
     )
 
 

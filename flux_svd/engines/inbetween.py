@@ -3,6 +3,7 @@
 The stock pipeline sees only its first picture. Here every step is two half steps: forward in time under the first
 keyframe, and backward in time under the second one (bidirectional sampling with CFG++, arXiv:2410.05651), with both ends
 pinned. In the first steps the backward motion is aligned to the forward one (motion prior distillation, arXiv:2602.12679).
+"fusion" goes both ways at once and mixes what they see (time-reversal fusion, arXiv:2403.14611). All is written from the papers.
 Latents live in "sigma space" (clean + σ · noise) and in float32, since 700² overflows float16.
 """
 
@@ -19,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from flux_svd.errors import BadOutput
-from flux_svd.recipe import TransitionRecipe, aligned_steps, derive_seed
+from flux_svd.recipe import TransitionRecipe, derive_seed, first_steps
 
 NoiseSource = Callable[[str, tuple[int, ...]], Tensor]
 """Draws standard normal noise for one place of the sampling ("start", "7/half" …); the same place gives the same noise."""
@@ -203,6 +204,11 @@ def in_time_of(way: Way, frames: Tensor) -> Tensor:
     return torch.flip(frames, (1,)) if way.backward else frames
 
 
+def along_frames(first: float, last: float, frames: Tensor) -> Tensor:
+    """Return numbers from `first` to `last`, one for each of the frames (1, n, …): (1, n, 1, 1, 1)."""
+    return torch.linspace(first, last, frames.shape[1], device=frames.device).view(1, -1, 1, 1, 1)
+
+
 class _Run:
     """One sampling: its recipe, its noise and its table of sigmas.
 
@@ -220,18 +226,24 @@ class _Run:
         )
         self._pipeline, self._recipe, self._noise = pipeline, recipe, noise
         self._tell, self._pins = on_estimate, pin_ends
-        self._aligned = aligned_steps(recipe.steps, recipe.motion_alignment) if recipe.method == "bidirectional" else 0
+        self._aligned = first_steps(recipe.steps, recipe.motion_alignment) if recipe.method == "bidirectional" else 0
+        self._repeated = first_steps(recipe.steps, recipe.renoise_share) if recipe.method == "fusion" else 0
         self.calls = 0
 
     def calls_until(self, step: int) -> int:
         """Return how many UNet calls the steps before `step` take."""
         each = 1 if self._recipe.method == "plain" else 2
-        return each * step + min(step, self._aligned) * self._recipe.alignment_rounds
+        return each * (step + min(step, self._repeated)) + min(step, self._aligned) * self._recipe.alignment_rounds
 
     def take_step(self, x: Tensor, step: int, ways: tuple[Way, Way]) -> Tensor:
         """Return x (1, n, c, h, w) taken from σ of `step` to the next one."""
         if self._recipe.method == "plain":
-            return self._plain_step(x, step, ways[0])
+            estimate = self._rising(x, step, ways[0])
+            return half_step(x, estimate, estimate, *self._sigmas[step : step + 2])
+        if self._recipe.method == "fusion":
+            if step < self._repeated:
+                x = self._renoise(self._fused_step(x, step, ways), step, "again")
+            return self._fused_step(x, step, ways)
         for turn in range(self._recipe.alignment_rounds if step < self._aligned else 0):
             x = self._half(x, step, ways[0], align=True)
             x = self._renoise(x, step, f"align {turn}")
@@ -250,13 +262,24 @@ class _Run:
         self._count(in_time_of(way, estimate))
         return in_time_of(way, half_step(x, unconditional, estimate, *self._sigmas[step : step + 2]))
 
-    def _plain_step(self, x: Tensor, step: int, way: Way) -> Tensor:
-        """Step as the stock pipeline does: guidance grows from 1 at the first frame to the recipe's at the last."""
+    def _fused_step(self, x: Tensor, step: int, ways: tuple[Way, Way]) -> Tensor:
+        """Step towards the mixture of both ways' estimates; each counts fully at its own keyframe and not at the other."""
+        fused = torch.zeros_like(x)
+        for way in ways:
+            estimate = self._rising(in_time_of(way, x), step, way)
+            if self._pins:
+                estimate = pin(estimate, way)
+            falling = along_frames(1, 0, estimate)
+            fused += in_time_of(way, falling * estimate)
+        return half_step(x, fused, fused, *self._sigmas[step : step + 2])
+
+    def _rising(self, x: Tensor, step: int, way: Way) -> Tensor:
+        """Return the estimate of x, in the way's own time, under the stock pipeline's guidance: from 1 at the first frame to the
+        recipe's at the last."""
         unconditional, conditional = self._ask(x, step, way)
-        guidance = torch.linspace(1, self._recipe.guidance, x.shape[1], device=x.device).view(1, -1, 1, 1, 1)
-        estimate = unconditional + guidance * (conditional - unconditional)
-        self._count(estimate)
-        return half_step(x, estimate, estimate, *self._sigmas[step : step + 2])
+        estimate = unconditional + along_frames(1, self._recipe.guidance, x) * (conditional - unconditional)
+        self._count(in_time_of(way, estimate))
+        return estimate
 
     def _ask(self, x: Tensor, step: int, way: Way) -> tuple[Tensor, Tensor]:
         return self._pipeline.estimate_clean(x, self._sigmas[step], self._timesteps[step], way.source, self._ids)

@@ -66,6 +66,7 @@ def transition_recipe(seed: int, steps: int, *, method: str = "bidirectional", f
         noise_aug_strength=0.02,
         motion_alignment=0.2,
         alignment_rounds=3,
+        renoise_share=0.2,
         precision="fp32",
         versions=(),
     )

@@ -79,7 +79,7 @@ def test_pocket_svd_makes_a_film_whose_keyframes_are_as_good_as_its_vae(painter:
     recipe = TransitionRecipe(
         model="pocket-svd", revision="", method="bidirectional", start="a", end="b", seed=7, width=WIDTH, height=HEIGHT,
         frames=23, stride=1, steps=2, guidance=1.0, motion_bucket_id=180, conditioning_fps=12, noise_aug_strength=0.02,
-        motion_alignment=0.2, alignment_rounds=3, precision="fp32", versions=(),
+        motion_alignment=0.2, alignment_rounds=3, renoise_share=0.0, precision="fp32", versions=(),
     )  # fmt: skip
     latents = engine.sample(recipe, keys[0], keys[1], ignore_steps)
     assert latents.shape == (23, 8, HEIGHT // 8, WIDTH // 8)

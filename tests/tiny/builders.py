@@ -102,7 +102,7 @@ def transition_recipe(**changes: Any) -> TransitionRecipe:
     base = TransitionRecipe(
         model="svd-xt", revision="", method="bidirectional", start="a", end="b", seed=7, width=SIDE, height=SIDE, frames=5,
         stride=1, steps=4, guidance=1.0, motion_bucket_id=180, conditioning_fps=12, noise_aug_strength=0.02,
-        motion_alignment=0.5, alignment_rounds=3, precision="fp32", versions=(),
+        motion_alignment=0.5, alignment_rounds=3, renoise_share=0.5, precision="fp32", versions=(),
     )  # fmt: skip
     return replace(base, **changes)
 

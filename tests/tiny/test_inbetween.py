@@ -103,12 +103,19 @@ def turned_run(
     return pipeline.denoise(x, ways[::-1] if turn_order else ways, recipe, noise, ignore).flip(1)
 
 
-@pytest.mark.parametrize("method", ["vibid", "bidirectional"])
+@pytest.mark.parametrize("method", ["vibid", "bidirectional", "fusion"])
 def test_the_mirrored_problem_has_the_mirrored_solution(
     method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
 ) -> None:
     recipe = transition_recipe(method=method, guidance=1.5)
     assert relative(turned_run(pipeline, keys, recipe), run(pipeline, keys, recipe)) <= 1e-6  # 0 was seen
+
+
+def test_fusion_is_its_own_mirror_whichever_way_comes_first(
+    pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
+) -> None:
+    recipe = transition_recipe(method="fusion", guidance=3.0)
+    assert torch.equal(turned_run(pipeline, keys, recipe, turn_order=False), run(pipeline, keys, recipe))
 
 
 @pytest.mark.parametrize("left_out", ["turn_noise", "turn_order", "turn_keys"])
@@ -168,10 +175,44 @@ def test_a_broken_sampler_breaks_the_mirror_or_the_ends(
     assert not (mirrored and ends)
 
 
+def backwards_in_film_time(number: int) -> Callable[[float, float, Tensor], Tensor]:
+    """Return an `along_frames` whose `number`-th of four uses in a fused step (forward guidance, forward weight, backward
+    guidance, backward weight) runs against the way's own time."""
+    uses, honest = iter(range(10**6)), inbetween.along_frames
+
+    def along_frames(first: float, last: float, frames: Tensor) -> Tensor:
+        return honest(last, first, frames) if next(uses) % 4 == number else honest(first, last, frames)
+
+    return along_frames
+
+
+@pytest.mark.parametrize(
+    ("name", "mutation"),
+    [
+        ("in_time_of", turn_only(2)),
+        ("in_time_of", turn_only(0)),
+        ("along_frames", backwards_in_film_time(2)),
+        ("along_frames", backwards_in_film_time(3)),
+    ],
+    ids=["input not turned", "output not turned", "guidance not turned", "weights not turned"],
+)
+def test_a_broken_fusion_breaks_the_mirror(
+    name: str, mutation: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    recipe = transition_recipe(method="fusion", guidance=3.0)
+    monkeypatch.setattr(inbetween, name, mutation)
+    frames = run(pipeline, keys, recipe, pin_ends=False)
+    source = seeded_noise(recipe.seed)
+    mirrored = run(pipeline, keys[::-1], recipe, noise=lambda place, shape: source(place, shape).flip(1), pin_ends=False)
+    assert relative(mirrored.flip(1), frames) > 0.05  # 0 without the fault
+
+
+@pytest.mark.parametrize("method", ["vibid", "fusion"])
 def test_the_same_condition_twice_breaks_the_mirror(
-    pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe], monkeypatch: pytest.MonkeyPatch
+    method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = transition_recipe(method="vibid")
+    recipe = transition_recipe(method=method)
     honest = InbetweenPipeline.estimate_clean
     first: list[EncodedKeyframe] = []
 
@@ -221,6 +262,33 @@ def test_the_sampler_equals_the_published_steps_written_out(
     assert relative(run(pipeline, keys, recipe), x) < 1e-5
 
 
+def test_fusion_equals_the_published_steps_written_out(
+    pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
+) -> None:
+    recipe = transition_recipe(method="fusion", steps=3, renoise_share=0.3, guidance=3.0)
+    noise, (first, last) = seeded_noise(recipe.seed), (key.anchor for key in keys)
+    pipeline.scheduler.set_timesteps(recipe.steps)
+    sigmas, times = pipeline.scheduler.sigmas, pipeline.scheduler.timesteps
+    ids = torch.tensor([[11.0, 180.0, 0.02]] * 2)
+    x = noise("start", SHAPE) * pipeline.scheduler.init_noise_sigma
+    growing = torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0]).view(1, 5, 1, 1, 1)
+    for step in range(3):
+        sigma, lower = float(sigmas[step]), float(sigmas[step + 1])
+        for turn in range(2 if step < 1 else 1):
+            if turn:
+                x = x + (sigma**2 - lower**2) ** 0.5 * noise("0/again", SHAPE)
+            with torch.no_grad():
+                free, bound = pipeline.estimate_clean(x, sigma, times[step], keys[0], ids)
+                there = free + growing * (bound - free)
+                free, bound = (part.flip(1) for part in pipeline.estimate_clean(x.flip(1), sigma, times[step], keys[1], ids))
+                back = free + growing.flip(1) * (bound - free)
+            share = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0]).view(1, 5, 1, 1, 1)
+            mixed = share * there + (1 - share) * back
+            mixed[:, 0], mixed[:, -1] = first, last
+            x = mixed + (x - mixed) / sigma * lower
+    assert relative(run(pipeline, keys, recipe), x) < 1e-5
+
+
 def test_aligning_equals_rebuilding_the_backward_motion_from_noise_residuals() -> None:
     generator = torch.Generator().manual_seed(3)
     x, estimate = (torch.randn((1, 7, 4, 2, 2), generator=generator) for _ in range(2))
@@ -255,7 +323,7 @@ def test_condition_and_anchor_are_two_latents(pipeline: InbetweenPipeline) -> No
 # Ends, counts, noise
 
 
-@pytest.mark.parametrize("method", ["bidirectional", "vibid"])
+@pytest.mark.parametrize("method", ["bidirectional", "vibid", "fusion"])
 def test_both_ends_are_the_keyframes_exactly(
     method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
 ) -> None:
@@ -265,7 +333,7 @@ def test_both_ends_are_the_keyframes_exactly(
     assert not torch.equal(frames[:, 1], keys[0].anchor)
 
 
-@pytest.mark.parametrize("method", ["bidirectional", "vibid", "plain"])
+@pytest.mark.parametrize("method", ["bidirectional", "vibid", "fusion", "plain"])
 def test_without_pins_the_ends_are_the_models_own(
     method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
 ) -> None:
@@ -274,13 +342,13 @@ def test_without_pins_the_ends_are_the_models_own(
     assert relative(frames[:, -1], keys[1].anchor) > 0.05
 
 
-@pytest.mark.parametrize("method", ["bidirectional", "vibid", "plain"])
+@pytest.mark.parametrize("method", ["bidirectional", "vibid", "fusion", "plain"])
 @pytest.mark.parametrize(("steps", "share", "rounds"), [(4, 0.5, 3), (5, 0.2, 2), (3, 0.0, 3), (2, 1.0, 1)])
 def test_as_many_unet_calls_as_the_recipe_says(
     method: Any, steps: int, share: float, rounds: int,
     pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe],
 ) -> None:  # fmt: skip
-    recipe = transition_recipe(method=method, steps=steps, motion_alignment=share, alignment_rounds=rounds)
+    recipe = transition_recipe(method=method, steps=steps, motion_alignment=share, alignment_rounds=rounds, renoise_share=share)
     batches: list[int] = []
     told: list[tuple[int, int]] = []
     hook = pipeline.unet.register_forward_pre_hook(lambda module, given: batches.append(len(given[0])))
@@ -290,33 +358,40 @@ def test_as_many_unet_calls_as_the_recipe_says(
     assert told == [(call, recipe.unet_calls) for call in range(1, recipe.unet_calls + 1)]
 
 
+@pytest.mark.parametrize("method", ["bidirectional", "vibid", "fusion", "plain"])
 def test_a_seed_gives_the_same_frames_whatever_the_global_generator_says(
-    pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
+    method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
 ) -> None:
-    first = run(pipeline, keys, transition_recipe())
+    first = run(pipeline, keys, transition_recipe(method=method))
     torch.manual_seed(99)
-    assert torch.equal(first, run(pipeline, keys, transition_recipe()))
-    assert relative(run(pipeline, keys, transition_recipe(seed=8)), first) > 0.05
+    assert torch.equal(first, run(pipeline, keys, transition_recipe(method=method)))
+    assert relative(run(pipeline, keys, transition_recipe(method=method, seed=8)), first) > 0.05
 
 
-def test_no_two_places_share_their_noise(pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]) -> None:
+@pytest.mark.parametrize(("method", "drawn_again"), [("bidirectional", 4 + 2 * 3), ("fusion", 2)])
+def test_no_two_places_share_their_noise(
+    method: Any, drawn_again: int, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
+) -> None:
     places: list[str] = []
 
     def noise(place: str, shape: tuple[int, ...]) -> Tensor:
         places.append(place)
         return seeded_noise(7)(place, shape)
 
-    run(pipeline, keys, transition_recipe(), noise=noise)
-    assert len(places) == len(set(places)) == 1 + 4 + 2 * 3  # the start, one for each step, one for each alignment
+    run(pipeline, keys, transition_recipe(method=method), noise=noise)
+    # the start; then one for each step and each alignment, or for each step that is taken again
+    assert len(places) == len(set(places)) == 1 + drawn_again
     drawn = [seeded_noise(7)(place, (8,)) for place in places]
     assert all(not torch.equal(drawn[i], drawn[j]) for i in range(len(drawn)) for j in range(i))
 
 
+@pytest.mark.parametrize("method", ["bidirectional", "fusion"])
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_run_resumed_at_a_step_ends_as_the_whole_run(
-    step: int, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = transition_recipe()
+    step: int, method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    recipe = transition_recipe(method=method)
     kept: list[Tensor] = []
     honest = inbetween._Run.take_step
 
@@ -336,9 +411,12 @@ def test_a_run_resumed_at_a_step_ends_as_the_whole_run(
     assert told[-1] == recipe.unet_calls
 
 
+@pytest.mark.parametrize("method", ["bidirectional", "fusion"])
 @pytest.mark.parametrize("frames", [8, 14, 23, 25, 40])
-def test_any_number_of_frames(frames: int, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]) -> None:
-    made = run(pipeline, keys, transition_recipe(frames=frames, steps=2))
+def test_any_number_of_frames(
+    frames: int, method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
+) -> None:
+    made = run(pipeline, keys, transition_recipe(method=method, frames=frames, steps=2))
     assert made.shape == (1, frames, *SHAPE[2:])
     assert torch.equal(made[:, -1], keys[1].anchor)
 
@@ -355,11 +433,12 @@ def test_half_precision_weights_keep_latents_in_float32_and_near(
     assert half.vae.dtype == torch.bfloat16
     assert set(encoded_in) == {torch.float32}  # as the VAE's configuration asks
     assert relative(half_keys[0].anchor, keys[0].anchor) < 0.02
-    frames = run(half, half_keys, transition_recipe(steps=2))
-    assert frames.dtype == torch.float32
-    assert set(seen) == {torch.bfloat16}
-    assert torch.isfinite(frames).all()
-    assert relative(frames, run(pipeline, keys, transition_recipe(steps=2))) < 0.2
+    for method in ("bidirectional", "fusion"):
+        frames = run(half, half_keys, transition_recipe(method=method, steps=2))
+        assert frames.dtype == torch.float32
+        assert set(seen) == {torch.bfloat16}
+        assert torch.isfinite(frames).all()
+        assert relative(frames, run(pipeline, keys, transition_recipe(method=method, steps=2))) < 0.2
 
 
 def test_frames_that_are_not_finite_stop_the_run_at_their_step(

@@ -84,7 +84,7 @@ def test_a_film_has_exact_keyframes_and_says_how_they_were(load: Callable[..., S
     assert told[-1] == (9, 9)
 
 
-@pytest.mark.parametrize("method", ["plain", "vibid", "bidirectional"])
+@pytest.mark.parametrize("method", ["plain", "vibid", "fusion", "bidirectional"])
 def test_offload_changes_nothing_in_the_frames(method: str, load: Callable[..., SvdEngine]) -> None:
     assert np.array_equal(sample(load(), method=method), sample(load("model"), method=method))
 
