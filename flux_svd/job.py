@@ -29,6 +29,8 @@ class Job:
     Attributes:
         title: the first words of its prompt.
         wish: what was asked of a running job and it has not done yet.
+        rank: the highest of an owner's jobs goes first among his own.
+        seconds: as planned; None where steps of its kind were never timed.
         attempt: how often it was claimed; failures: how often an attempt was lost or failed.
         submitted, started, ended, heartbeat: seconds since 1970.
         reason: why it is paused, failed or quarantined.
@@ -38,6 +40,8 @@ class Job:
     id: str
     owner: str
     priority: int
+    rank: int
+    seconds: float | None
     kind: str
     title: str
     models: tuple[str, ...]
@@ -83,20 +87,26 @@ def insert_job(db: sqlite3.Connection, order: Mapping[str, Any], plan: Plan, now
     """Add the job that `order` (its file) and its plan describe."""
     models = [placement.model for placement in plan.placements]
     db.execute(
-        "INSERT INTO job (id, owner, key, priority, kind, title, models, stages, plan, day, outputs, submitted) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO job (id, owner, key, priority, kind, title, models, stages, plan, day, outputs, submitted, seconds) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (order["id"], order["owner"], order["key"] or None, order["priority"], plan.request.kind,
          plan.request.prompt[:TITLE_CHARACTERS], json.dumps(models), json.dumps(sorted(stage_names(plan))),
-         plan_to_json(plan), order["day"], order["outputs"], order["submitted"]),
+         plan_to_json(plan), order["day"], order["outputs"], order["submitted"], plan.seconds),
     )  # fmt: skip
     note_event(db, order["id"], "submitted", now)
 
 
 def settle_attempt(
-    db: sqlite3.Connection, row: sqlite3.Row, state: State, reason: str, now: float, results: Sequence[str] = (), *,
+    db: sqlite3.Connection,
+    row: sqlite3.Row,
+    state: State,
+    reason: str,
+    now: float,
+    results: Sequence[str] = (),
+    *,
     failed: bool = False,
-) -> bool:
-    """End an attempt and return whether the job has ended with it.
+) -> State | None:
+    """End an attempt and return the state the job has ended in with it, or None while it goes on.
 
     What was wished for comes before another attempt, and too many failures before both.
     """
@@ -110,7 +120,7 @@ def settle_attempt(
         (state, failures, reason, json.dumps([*results]), now if state in ENDED else None, row["id"]),
     )
     note_event(db, row["id"], f"attempt {row['attempt']}: {state}" + (f" ({reason})" if reason else ""), now)
-    return state in ENDED
+    return state if state in ENDED else None
 
 
 def note_event(db: sqlite3.Connection, job_id: str, what: str, now: float) -> None:

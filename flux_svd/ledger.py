@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from flux_svd import files, schema, turns
+from flux_svd import files, schema, standing
 from flux_svd.artifact import JobTag
 from flux_svd.database import Database
 from flux_svd.errors import InvalidRequest, QueueFull
@@ -37,10 +37,12 @@ from flux_svd.job import (
 )
 from flux_svd.plan import Plan, plan_from_json, plan_to_json
 from flux_svd.progress import Progress
+from flux_svd.standing import Standing
 
 LEASE_SECONDS = 30.0  # six missed signs of life at 5 s
 QUEUE_LIMIT, OWNER_LIMIT = 1000, 500
 _ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # what nobody reads as another letter
+_IS_PAUSED = "SELECT 1 FROM setting WHERE name = 'paused' AND value = 1"
 
 
 class Ledger:
@@ -67,9 +69,7 @@ class Ledger:
         self.unreadable: tuple[Path, ...] = ()
         self.reconcile()
 
-    def submit(
-        self, plan: Plan, *, owner: str = "", priority: int = 0, key: str = "", outputs: Path | None = None
-    ) -> str:
+    def submit(self, plan: Plan, *, owner: str = "", priority: int = 0, key: str = "", outputs: Path | None = None) -> str:
         """Return the id of a new job for `plan`; once it is returned, the job is never lost.
 
         Args:
@@ -104,19 +104,12 @@ class Ledger:
         """Return the right to the next job, or None if nothing waits. `warm` names the models the worker has loaded."""
         with self._db.writing() as db:
             self._reap(db)
-            setting = {row["name"]: row["value"] for row in db.execute("SELECT * FROM setting")}
-            if setting.get("paused"):
+            standing.note_worker(db, worker, warm, self._now(), LEASE_SECONDS / 2)
+            if db.execute(_IS_PAUSED).fetchone():
                 return None
-            queued = db.execute("SELECT number, owner, priority, models FROM job WHERE state = 'queued'").fetchall()
-            if not queued:
+            job = standing.take_turn(db, worker, warm)
+            if job is None:
                 return None
-            waiting = [turns.Waiting(row[0], row[1], row[2], frozenset(json.loads(row[3]))) for row in queued]
-            served = {row["owner"]: row["served"] for row in db.execute("SELECT * FROM turn")}
-            skips = f"skips of {worker}"
-            job, skipped = turns.choose(waiting, served, warm, setting.get(skips, 0))
-            put_setting(db, skips, setting.get(skips, 0) + 1 if skipped else 0)
-            turn = max(served.values(), default=0) + 1
-            db.execute("INSERT INTO turn VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET served = ?", (job.owner, turn, turn))
             now = self._now()
             row = db.execute(
                 "UPDATE job SET state = 'running', attempt = attempt + 1, worker = ?, lease = ?, started = ?, heartbeat = ?, "
@@ -140,6 +133,7 @@ class Ledger:
                 "WHERE id = ? AND attempt = ? AND worker = ? AND state = 'running' RETURNING wish",
                 (self._now() + LEASE_SECONDS, self._now(), told, claim.id, claim.attempt, claim.worker),
             ).fetchone()
+            db.execute("UPDATE worker SET seen = ? WHERE name = ?", (self._now(), claim.worker))
         return "lost" if row is None else row["wish"]
 
     def finish(self, claim: Claim, results: Sequence[Path]) -> bool:
@@ -164,6 +158,7 @@ class Ledger:
             held = db.execute("SELECT * FROM job WHERE state = 'running' AND worker = ?", (worker,)).fetchall()
             for row in held:
                 self._settle(db, row, "queued", reason, failed=True)
+            db.execute("DELETE FROM worker WHERE name = ?", (worker,))
         return len(held)
 
     def cancel(self, job_id: str, *, owner: str | None = None) -> None:
@@ -224,6 +219,19 @@ class Ledger:
             )
             self._log(db, job_id, "asked for again")
 
+    def move_up(self, job_id: str, *, owner: str | None = None) -> None:
+        """Let a waiting job go before its owner's other jobs; other owners keep their turns.
+
+        Raises:
+            InvalidRequest: there is no such job, or it does not wait.
+        """
+        with self._db.writing() as db:
+            row = self._need(db, job_id, owner)
+            if row["state"] not in ("queued", "paused"):
+                raise InvalidRequest("job", job_id, f"a job that waits; this one is {row['state']}")
+            standing.move_up(db, row)
+            self._log(db, job_id, "moved up")
+
     def job(self, job_id: str, *, owner: str | None = None) -> Job:
         """Return one job; with `owner` only if it is his.
 
@@ -264,8 +272,32 @@ class Ledger:
         """Return how many jobs there are in each state."""
         return {row[0]: row[1] for row in self._db.read("SELECT state, count(*) FROM job GROUP BY state ORDER BY state")}
 
+    def standings(self) -> dict[str, Standing]:
+        """Return for each waiting job where it stands."""
+        found = standing.standings(*(self._db.read(asked) for asked in standing.READ))
+        numbers = {row["number"]: row["id"] for row in self._db.read("SELECT number, id FROM job WHERE state = 'queued'")}
+        return {numbers[number]: where for number, where in found.items() if number in numbers}
+
+    def warm_models(self) -> tuple[str, ...]:
+        """Return the models that living workers have loaded."""
+        rows = self._db.read("SELECT models FROM worker WHERE seen > ?", self._now() - 2 * LEASE_SECONDS)
+        return tuple(sorted({name for row in rows for name in json.loads(row["models"])}))
+
+    def workers(self) -> int:
+        """Return how many workers have given a sign of life."""
+        return int(self._db.read("SELECT count(*) FROM worker WHERE seen > ?", self._now() - 2 * LEASE_SECONDS)[0][0])
+
+    def count(self, name: str) -> None:
+        """Add one to what is counted under this name."""
+        with self._db.writing() as db:
+            standing.count(db, name)
+
+    def tallies(self) -> dict[str, float]:
+        """Return what was counted since the ledger was made: "ended done", "run image 5" (seconds up to 5), "out of memory" …"""
+        return {row["name"]: row["value"] for row in self._db.read("SELECT * FROM tally ORDER BY name")}
+
     def is_paused(self) -> bool:
-        return bool(self._db.read("SELECT 1 FROM setting WHERE name = 'paused' AND value = 1"))
+        return bool(self._db.read(_IS_PAUSED))
 
     def needed_stages(self) -> set[str]:
         """Return the fingerprints of all stages that unfinished jobs go through."""
@@ -319,6 +351,7 @@ class Ledger:
         now = self._now()
         late = "SELECT * FROM job WHERE state = 'running' AND (lease < ? OR lease > ?)"
         for row in db.execute(late, (now, now + 2 * LEASE_SECONDS)).fetchall():
+            standing.count(db, "leases lost")
             self._settle(db, row, "queued", f"{row['worker']} gave no sign of life for {LEASE_SECONDS:g} s", failed=True)
 
     def _end(self, claim: Claim, state: State, reason: str, results: Sequence[str] = (), *, failed: bool = False) -> bool:
@@ -327,6 +360,7 @@ class Ledger:
             row = db.execute(held, (claim.id, claim.attempt, claim.worker)).fetchone()
             if row is None:
                 self._log(db, claim.id, f"attempt {claim.attempt} of {claim.worker} came too late ({state}): it does not count")
+                standing.count(db, "came too late")
                 return False
             self._settle(db, row, state, reason, results, failed=failed)
         return True
@@ -352,14 +386,24 @@ class Ledger:
         return row
 
     def _settle(
-        self, db: sqlite3.Connection, row: sqlite3.Row, state: State, reason: str, results: Sequence[str] = (), *,
+        self,
+        db: sqlite3.Connection,
+        row: sqlite3.Row,
+        state: State,
+        reason: str,
+        results: Sequence[str] = (),
+        *,
         failed: bool = False,
     ) -> None:
-        if settle_attempt(db, row, state, reason, self._now(), results, failed=failed):
+        ended = settle_attempt(db, row, state, reason, self._now(), results, failed=failed)
+        if ended:
+            standing.count_end(db, row, ended, self._now())
+            standing.prune(db)
             files.remove(self._file(row["id"]))
 
     def _log(self, db: sqlite3.Connection, job_id: str, what: str) -> None:
         note_event(db, job_id, what, self._now())
+
 
 def needed_stages(home: Path) -> set[str]:
     """Return the stages that unfinished jobs of this data folder need; nothing is created where there is no ledger."""

@@ -21,6 +21,14 @@ LEDGER = (
     CREATE TABLE turn (owner TEXT PRIMARY KEY, served INTEGER NOT NULL);
     CREATE TABLE setting (name TEXT PRIMARY KEY, value INTEGER NOT NULL)
     """,
+    """
+    ALTER TABLE job ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE job ADD COLUMN seconds REAL;
+    UPDATE job SET seconds = json_extract(plan, '$.seconds');
+    CREATE INDEX job_by_owner ON job (owner, number);
+    CREATE TABLE worker (name TEXT PRIMARY KEY, models TEXT NOT NULL, seen REAL NOT NULL);
+    CREATE TABLE tally (name TEXT PRIMARY KEY, value REAL NOT NULL)
+    """,
 )
 
 LIBRARY = (

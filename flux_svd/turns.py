@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,30 @@ MAX_SKIPS = 3  # how often in a row a job may be passed over to save a swap of w
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that waits; `number` grows with every submission."""
+    """A job that waits; `number` grows with every submission, and a higher `rank` goes before its owner's other jobs."""
 
     number: int
     owner: str
     priority: int
     models: frozenset[str]
+    rank: int = 0
+
+
+def line_up(jobs: Sequence[Waiting], served: Mapping[str, int]) -> list[Waiting]:
+    """Return the jobs in the order of their turns: by priority, and within one priority each owner's next job in turn."""
+    line: list[Waiting] = []
+    for priority in sorted({job.priority for job in jobs}, reverse=True):
+        own: dict[str, list[Waiting]] = {}
+        for job in sorted((job for job in jobs if job.priority == priority), key=lambda job: job.number):
+            own.setdefault(job.owner, []).append(job)
+        owners = sorted(own, key=lambda owner: (served.get(owner, 0), own[owner][0].number))
+        for mine in own.values():
+            mine.sort(key=lambda job: -job.rank)  # a stable sort: those of one rank stay in the order they came
+        rounds = itertools.zip_longest(*(own[owner] for owner in owners))
+        line += [job for one in rounds for job in one if job is not None]
+        last = max(served.values(), default=0)
+        served = {**served, **{job.owner: last + n for n, job in enumerate(line, 1)}}
+    return line
 
 
 def choose(
@@ -28,10 +47,9 @@ def choose(
         warm: the models the asking worker has loaded.
         skips: how often in a row it has passed over a job already.
     """
-    top = max(job.priority for job in jobs)
-    order = sorted((job for job in jobs if job.priority == top), key=lambda job: (served.get(job.owner, 0), job.number))
-    first = order[0]
+    line = line_up(jobs, served)
+    first = line[0]
     if not warm or first.models <= set(warm) or skips >= MAX_SKIPS:
         return first, False
-    ready = next((job for job in order if job.models <= set(warm)), None)
+    ready = next((job for job in line if job.priority == first.priority and job.models <= set(warm)), None)
     return (first, False) if ready is None else (ready, True)
