@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flux_svd import files
 from flux_svd.errors import EncodingFailed
 
 Frames = NDArray[np.uint8]  # (frames, height, width, 3)
@@ -21,8 +22,11 @@ MAX_MEAN_DIFFERENCE = 6.0
 EXACT_COLOURS = ("-sws_flags", "accurate_rnd+full_chroma_int+bicubic")
 
 
-def encode_film(frames: Frames, *, fps: int, crf: int) -> bytes:
+def encode_film(frames: Frames, *, fps: int, crf: int, scratch: Path | None = None) -> bytes:
     """Return H.264 MP4 bytes (yuv420p, faststart); the same frames give the same bytes, since one thread encodes bit-exactly.
+
+    Args:
+        scratch: where the unfinished film is, a folder that is swept after a crash; None is the system's.
 
     Raises:
         EncodingFailed: ffmpeg is missing, fails, or its film does not decode to these frames.
@@ -30,8 +34,8 @@ def encode_film(frames: Frames, *, fps: int, crf: int) -> bytes:
     import imageio_ffmpeg
 
     height, width = frames.shape[1:3]
-    with tempfile.TemporaryDirectory(prefix="flux-svd-") as folder:
-        path = Path(folder) / "film.mp4"
+    with files.scratch_folder(scratch or Path(tempfile.gettempdir())) as folder:
+        path = folder / "film.mp4"
         try:
             writer = imageio_ffmpeg.write_frames(
                 str(path), (width, height), fps=fps, codec="libx264", pix_fmt_in="rgb24", pix_fmt_out="yuv420p",

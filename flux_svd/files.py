@@ -112,11 +112,13 @@ def read_json(path: Path) -> dict[str, Any]:
 def remove_leftovers(folder: Path) -> int:
     """Remove the temporary files of dead processes under `folder` and return how many there were; the living keep theirs."""
     removed = 0
-    for path in folder.rglob(TEMPORARY + "*"):
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names if name.startswith(TEMPORARY)]
+    for path in found:
         with suppress(OSError):  # gone by now, or (on Windows) open in its writer
             handle = os.open(path, os.O_RDWR)
             try:
                 if _lock(handle):
+                    shutil.rmtree(_work_of(path), ignore_errors=True)
                     path.unlink()
                     removed += 1
             finally:
@@ -132,6 +134,22 @@ def read_living(folder: Path) -> list[bytes]:
         with suppress(OSError):
             found.append(path.read_bytes())
     return found
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder inside `folder` to work in; it is removed afterwards, or after a crash by `remove_leftovers`."""
+    make_folder(folder)
+    handle, temporary = _open_temporary(folder)
+    work = _work_of(temporary)
+    try:
+        work.mkdir()
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        os.close(handle)
 
 
 @contextmanager
@@ -157,6 +175,10 @@ def written_temporarily(folder: Path, data: bytes) -> Iterator[Path]:
             with suppress(FileNotFoundError):
                 temporary.unlink()
             os.close(handle)
+
+
+def _work_of(temporary: Path) -> Path:
+    return temporary.with_name(temporary.name + ".work")
 
 
 def _open_temporary(folder: Path) -> tuple[int, Path]:

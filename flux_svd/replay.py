@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +58,10 @@ def replay(path: Path, session: Session, on_progress: OnProgress | None = None) 
     """
     recipe = load_recipe(path)
     plan = _plan_for(recipe, path, session)
-    with tempfile.TemporaryDirectory(prefix="flux-svd-replay-") as folder:
+    with files.scratch_folder(session.store.scratch) as folder:
         scratch = Session(
-            home=session.home, output_dir=Path(folder) / "outputs", owner=session.owner, device_number=session.device_number,
-            store=Store(session.home, stages=Path(folder) / "stages"),
+            home=session.home, output_dir=folder / "outputs", owner=session.owner, device_number=session.device_number,
+            store=Store(session.home, stages=folder / "stages"),
         )  # fmt: skip
         made = scratch.run(plan, on_progress)[0]
         scratch.unload()

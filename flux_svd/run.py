@@ -96,7 +96,7 @@ class Run:
             "raw_psnr": [_rounded(value) for value in film.raw_psnr],
             "round_trip_psnr": [_rounded(value) for value in film.round_trip_psnr],
         }
-        stage = Stage(encode_film(film.frames, fps=recipe.fps, crf=recipe.crf), {"ends": ends})
+        stage = Stage(encode_film(film.frames, fps=recipe.fps, crf=recipe.crf, scratch=self.store.scratch), {"ends": ends})
         self.store.keep_stage(name, "mp4", stage.data, stage.facts)
         return stage
 

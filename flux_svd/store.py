@@ -46,6 +46,11 @@ class Store:
         self.stages = stages or home / "stages"
         self.stages_bytes = stages_bytes
 
+    @property
+    def scratch(self) -> Path:
+        """Where unfinished work may lie; it is swept with the rest."""
+        return self.home / "scratch"
+
     def keep_picture(self, source: Path | bytes, *, field: str = "references") -> str:
         """Return the id (sha256 of the sanitised PNG) under which the given picture is kept; it is never evicted.
 

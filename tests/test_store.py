@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -119,9 +120,7 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not
     assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
-def test_a_run_takes_no_more_disk_than_its_share(
-    home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_takes_no_more_disk_than_its_share(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session, _ = fake_session(home, outputs, monkeypatch)
     session.store.stages_bytes = 0
     session.run(session.plan(make_request({"kind": "image", "prompt": "a", "seed": 1})))
@@ -142,9 +141,7 @@ def test_the_same_film_again_computes_nothing(home: Path, outputs: Path, monkeyp
     assert second.path.read_bytes() == first.path.read_bytes()
 
 
-def test_a_film_without_room_is_refused_before_it_begins(
-    home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_film_without_room_is_refused_before_it_begins(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session, engines = fake_session(home, outputs, monkeypatch)
     plan = session.plan(make_request({"kind": "video", "prompt": "a dog"}))
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": disk_bytes(plan) - 3 * 2**20})())
@@ -158,8 +155,15 @@ def test_a_plan_survives_json_exactly(plan: object) -> None:
     assert plan_from_json(plan_to_json(plan)) == plan  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("change", [lambda v: v.pop("seed"), lambda v: v["recipes"][0].pop("steps"),
-                                    lambda v: v["placements"][0].update(x=1), lambda v: v["request"].update(steps=10**9)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.pop("seed"),
+        lambda v: v["recipes"][0].pop("steps"),
+        lambda v: v["placements"][0].update(x=1),
+        lambda v: v["request"].update(steps=10**9),
+    ],
+)
 def test_a_plan_of_another_version_is_refused(change: Callable[[dict[str, object]], None]) -> None:
     values = json.loads(plan_to_json(plan_of()))
     change(values)
@@ -217,3 +221,44 @@ def test_a_run_reports_that_it_waits_for_another_process_and_can_be_stopped(
         session.run(plan, hear, stop)
     assert (seen[0].phase, seen[0].note[:19]) == ("wait", "waiting for the app")
     assert engines.calls == []
+
+
+def test_a_scratch_folder_goes_with_its_block_or_with_the_next_sweep_after_its_process_died(home: Path) -> None:
+    with files.scratch_folder(home / "scratch") as work:
+        (work / "half.mp4").write_bytes(b"x")
+        assert files.remove_leftovers(home) == 0
+        assert (work / "half.mp4").exists()
+    assert list((home / "scratch").iterdir()) == []
+    code = (
+        "import os; from pathlib import Path; from flux_svd import files\n"
+        f"with files.scratch_folder(Path({str(home / 'scratch')!r})) as work:\n"
+        "    (work / 'half.mp4').write_bytes(b'x'); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert len(list((home / "scratch").iterdir())) == 2
+    assert Store(home).reconcile() == 1
+    assert list((home / "scratch").iterdir()) == []
+
+
+def test_a_process_killed_while_it_encodes_leaves_nothing_behind_after_the_next_sweep(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    slow = tmp_path / "ffmpeg"
+    slow.write_text(f'#!/bin/sh\nfor last; do :; done\necho half > "$last"\ntouch {tmp_path}/began\nexec sleep 60\n')
+    slow.chmod(0o755)
+    code = (
+        "import numpy; from pathlib import Path; from flux_svd.encode import encode_film; from flux_svd.store import Store\n"
+        f"encode_film(numpy.zeros((9, 64, 64, 3), 'u1'), fps=12, crf=18, scratch=Store(Path({str(home)!r})).scratch)"
+    )
+    env = {**os.environ, "IMAGEIO_FFMPEG_EXE": str(slow), "TMPDIR": str(tmp_path / "tmp")}
+    child = subprocess.Popen([sys.executable, "-c", code], env=env, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "began").exists():
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert list(home.rglob("*.mp4"))
+    Store(home).reconcile()
+    assert list((home / "scratch").iterdir()) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
