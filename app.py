@@ -17,6 +17,7 @@ except ImportError:
 from flux_svd.errors import FluxSvdError
 from flux_svd.session import Session
 from flux_svd.web import serve
+from flux_svd.web.login import read_accounts
 
 GPU_SECONDS = 120  # of a Space's GPU for one picture or film
 
@@ -26,15 +27,18 @@ def main() -> None:
     output = os.environ.get("FLUX_SVD_OUTPUT")
     folders = {"home": Path(home) if home else None, "output_dir": Path(output) if output else None}
     port = int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860)
+    password_file = os.environ.get("FLUX_SVD_PASSWORD_FILE")
+    # Taken out of the environment: processes started from here have no need of it.
+    accounts = read_accounts(os.environ.pop("FLUX_SVD_PASSWORD", None), Path(password_file) if password_file else None)
     if os.environ.get("SPACE_ID"):
         lend = spaces.GPU(duration=GPU_SECONDS) if spaces is not None and os.environ.get("SPACES_ZERO_GPU") else None
-        serve.launch(Session(**folders, owner="the app"), profile="space", port=port, on_device=lend)
+        serve.launch(Session(**folders, owner="the app"), profile="space", port=port, on_device=lend, accounts=accounts)
     elif os.environ.get("COLAB_RELEASE_TAG") or "google.colab" in sys.modules:
-        serve.launch(Session(**folders, owner="the app"), profile="colab", port=port)
+        serve.launch(Session(**folders, owner="the app"), profile="colab", port=port, accounts=accounts)
     else:
         sys.stdout.write(f"flux_svd is at http://127.0.0.1:{port} (Ctrl+C ends it)\n")
         sys.stdout.flush()
-        serve.run_app("127.0.0.1", port, **folders)
+        serve.run_app("127.0.0.1", port, **folders, accounts=accounts)
 
 
 if __name__ == "__main__":

@@ -82,8 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     app = commands.add_parser("app", parents=[common], help="start the web app")
     app.add_argument("--host", default="127.0.0.1")
     app.add_argument("--port", type=int, default=7860)
-    app.add_argument("--public", action="store_true", help="let other machines reach it; the app has no password")
+    app.add_argument("--public", action="store_true", help="let other machines reach it; needs --allow-host and a password")
     app.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name others may call it by; repeatable")
+    app.add_argument("--password-file", type=Path, metavar="FILE",
+                     help="who may enter: one password, or a line name:password for each account (or set FLUX_SVD_PASSWORD)")
     app.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     app.set_defaults(command=_app)
 
@@ -233,12 +235,15 @@ def _doctor(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
 def _app(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from flux_svd.web.login import read_accounts
     from flux_svd.web.serve import run_app
 
+    password = os.environ.pop("FLUX_SVD_PASSWORD", None)  # processes started from here have no need of it
+    accounts = read_accounts(password, arguments.password_file)
     _say(f"flux_svd is at http://{arguments.host}:{arguments.port} (Ctrl+C ends it)")
     run_app(
         host=arguments.host, port=arguments.port, home=_home(), output_dir=arguments.output, public=arguments.public,
-        hosts=tuple(arguments.allow_host),
+        hosts=tuple(arguments.allow_host), accounts=accounts,
     )
     return {"served": f"http://{arguments.host}:{arguments.port}"}
 

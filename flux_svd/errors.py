@@ -16,11 +16,16 @@ FluxSvdError                    exit code 1
 
 from __future__ import annotations
 
+from flux_svd.redact import redact
+
 
 class FluxSvdError(Exception):
     """The root: `str(error)` is one message for a user, without a traceback."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
 
 
 class InvalidRequest(FluxSvdError):

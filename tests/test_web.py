@@ -26,8 +26,10 @@ from starlette.responses import PlainTextResponse
 
 from flux_svd.errors import InvalidRequest
 from flux_svd.session import Session
-from flux_svd.web.guard import BODY_BYTES, VISITOR_COOKIE, Guard, rules_for
-from flux_svd.web.serve import check_bind, check_port, launch, make_app
+from flux_svd.web.guard import BODY_BYTES, Guard, rules_for
+from flux_svd.web.login import Accounts
+from flux_svd.web.owner import VISITOR_COOKIE
+from flux_svd.web.serve import check_bind, check_port, launch, make_app, protect
 from flux_svd.web.shelf import Shelf
 
 
@@ -57,6 +59,8 @@ def client(address: str) -> Client:
 
 # The guard, before a stand-in that answers everything.
 
+JSON = {"content-type": "application/json"}
+
 
 def guarded(profile: Any = "local", **kwargs: Any) -> httpx.AsyncClient:
     async def answer(scope: Any, receive: Any, send: Any) -> None:
@@ -64,7 +68,7 @@ def guarded(profile: Any = "local", **kwargs: Any) -> httpx.AsyncClient:
         headers = {"access-control-allow-origin": "*"}
         await PlainTextResponse(f"{len(body)} bytes", headers=headers)(scope, receive, send)
 
-    app = Guard(answer, rules_for(profile, **kwargs))
+    app = protect(answer, rules_for(profile, **kwargs))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:7860")
 
 
@@ -99,6 +103,7 @@ def test_configured_host_is_served_and_only_it() -> None:
 )
 def test_post_from_another_page_is_refused(origin: str) -> None:
     assert ask("POST", "/gradio_api/upload", headers={"origin": origin}, content=b"x").status_code == 403
+    assert ask("GET", headers={"origin": origin}).status_code == 403
 
 
 def test_cross_site_post_without_origin_is_refused() -> None:
@@ -107,12 +112,12 @@ def test_cross_site_post_without_origin_is_refused() -> None:
 
 
 def test_post_from_own_page_passes() -> None:
-    assert ask("POST", headers={"origin": "http://127.0.0.1:7860"}, content=b"x").text == "1 bytes"
+    assert ask("POST", headers={"origin": "http://127.0.0.1:7860"}, json=1).text == "1 bytes"
 
 
 def test_announced_oversize_is_refused() -> None:
-    assert ask("POST", content=b"x" * (BODY_BYTES + 1)).status_code == 413
-    assert ask("POST", content=b"x" * BODY_BYTES).status_code == 200
+    assert ask("POST", headers=JSON, content=b"x" * (BODY_BYTES + 1)).status_code == 413
+    assert ask("POST", headers=JSON, content=b"x" * BODY_BYTES).status_code == 200
 
 
 def test_unannounced_oversize_is_refused() -> None:
@@ -120,7 +125,7 @@ def test_unannounced_oversize_is_refused() -> None:
         for _ in range(BODY_BYTES // 65_536 + 2):
             yield b"x" * 65_536
 
-    assert ask("POST", content=chunks()).status_code == 413
+    assert ask("POST", headers=JSON, content=chunks()).status_code == 413
 
 
 def test_bad_length_is_refused() -> None:
@@ -182,10 +187,12 @@ def test_a_space_is_shown_in_its_frame_and_colab_in_its_own() -> None:
 def test_public_address_needs_to_be_meant_and_named() -> None:
     check_bind("127.0.0.1", public=False, hosts=())
     check_bind("::1", public=False, hosts=())
-    check_bind("0.0.0.0", public=True, hosts=("studio.local",))
-    for public, hosts in ((False, ()), (True, ()), (False, ("studio.local",))):
+    accounts = Accounts({"ann": "a long password"})
+    check_bind("0.0.0.0", public=True, hosts=("studio.local",), accounts=accounts)
+    named = ("studio.local",)
+    for public, hosts, known in ((False, (), None), (True, (), accounts), (False, named, accounts), (True, named, None)):
         with pytest.raises(InvalidRequest, match=r"0\.0\.0\.0"):
-            check_bind("0.0.0.0", public=public, hosts=hosts)
+            check_bind("0.0.0.0", public=public, hosts=hosts, accounts=known)
 
 
 def test_a_port_that_is_taken_or_none_is_said_before_anything_starts() -> None:

@@ -1,5 +1,5 @@
-"""What stands in front of every route, as plain ASGI: which hosts and origins may ask, how much they may send, and what every
-answer says to the browser. Knows no page and no picture.
+"""What stands in front of every route, as plain ASGI: which hosts and origins may ask, what, how much and how often they may
+send, and what every answer says to the browser. Knows no page, no picture and no user.
 
 Three profiles set who may ask: on one's own machine only its own names (so that no foreign page reaches it by a renamed address);
 in Colab and in a Space a proxy stands in front, which names its own hosts.
@@ -7,34 +7,36 @@ in Colab and in a Space a proxy stands in front, which names its own hosts.
 
 from __future__ import annotations
 
-import json
-import secrets
+import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from http.cookies import CookieError, SimpleCookie
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_Headers = list[tuple[bytes, bytes]]
+from flux_svd.web.answers import Headers, answer_json
+from flux_svd.web.rates import Buckets
+
 Profile = Literal["local", "colab", "space"]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-VISITOR_COOKIE = "flux_svd_visitor"
 BODY_BYTES = 2**20  # a prompt has at most 10,000 characters; a request with 61 stages still fits
 UPLOAD_BYTES = 42 * 2**20  # one picture of the largest accepted size, and the form around it
+UPLOAD_TOKENS = 5  # an upload counts as much as so many other requests
 
+# Of Gradio's own routes these are needed to show the page and to call an endpoint; the others stay closed, among them the one
+# that serves whatever lies in its cache to whoever knows the address, and the ones that fetch addresses.
+_OPEN = (
+    "/gradio_api/info", "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/call/", "/gradio_api/run/",
+    "/gradio_api/upload", "/gradio_api/heartbeat/", "/gradio_api/cancel", "/gradio_api/reset", "/gradio_api/startup-events",
+    "/gradio_api/theme.css", "/gradio_api/app_id",
+)  # fmt: skip
 _CLOSED = (
-    "/monitoring",
-    "/openapi.json",
-    "/docs",
-    "/redoc",
-    "/gradio_api/deep_link",
-    "/gradio_api/proxy=",
-    "/gradio_api/dev",
-    "/gradio_api/monitoring",
-)
+    "/monitoring", "/openapi.json", "/docs", "/redoc", "/pwa_icon", "/svelte", "/custom_component", "/gradio_api/call/v2/",
+)  # fmt: skip
+# A form of another site can send these three without asking first: https://fetch.spec.whatwg.org/#cors-safelisted-request-header
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,19 @@ class Rules:
         origins: names of other sites whose pages may send requests: the proxies of Colab and of Spaces.
         frame_ancestors: who may show the page inside theirs, as in a content security policy.
         embedded: the page runs inside a foreign frame, so its cookie must be allowed to travel there.
+        proxied: a proxy stands in front and names the address that asked.
+        one_user: whoever reaches the page is the user of this machine.
+        sends_a_second, sends_at_once: how often one address may send.
     """
 
     hosts: tuple[str, ...]
     origins: tuple[str, ...] = ()
     frame_ancestors: str = "'self'"
     embedded: bool = False
+    proxied: bool = False
+    one_user: bool = True
+    sends_a_second: float = 100.0
+    sends_at_once: float = 400.0
 
 
 def rules_for(profile: Profile, hosts: Iterable[str] = ()) -> Rules:
@@ -59,12 +68,15 @@ def rules_for(profile: Profile, hosts: Iterable[str] = ()) -> Rules:
     own = Rules(tuple(sorted(LOOPBACK)))
     if profile == "colab":
         proxies = (".googleusercontent.com", ".colab.dev", "colab.research.google.com")
-        own = Rules((*own.hosts, *proxies), proxies, "https://colab.research.google.com https://*.googleusercontent.com", True)
-    if profile == "space":
-        own = Rules(
-            ("*",), (".hf.space", "huggingface.co"), "https://huggingface.co https://*.hf.space", True
-        )  # only the Space's proxy reaches it
-    return replace(own, hosts=(*own.hosts, *(host.lower() for host in hosts)))
+        frames = "https://colab.research.google.com https://*.googleusercontent.com"
+        own = replace(own, hosts=(*own.hosts, *proxies), origins=proxies, frame_ancestors=frames, embedded=True, proxied=True)
+    if profile == "space":  # only the Space's own proxy reaches it
+        frames = "https://huggingface.co https://*.hf.space"
+        own = Rules(("*",), (".hf.space", "huggingface.co"), frames, True, True, False, 20.0, 60.0)
+    named = tuple(host.lower() for host in hosts)
+    if profile == "local" and any(not is_loopback(host) for host in named):
+        own = replace(own, one_user=False, sends_a_second=20.0, sends_at_once=60.0)
+    return replace(own, hosts=(*own.hosts, *named))
 
 
 class Guard:
@@ -72,6 +84,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self.app, self.rules = app, rules
+        self._sends = Buckets(rules.sends_a_second, rules.sends_at_once)
+        self._reads = Buckets(10 * rules.sends_a_second, 10 * rules.sends_at_once)  # a page is about 100 files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -81,57 +95,74 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        limit = UPLOAD_BYTES if scope["path"].rstrip("/").endswith("/upload") else BODY_BYTES
-        refusal = self._refuse(scope, headers, limit)
+        kind = headers.get("content-type", "").split(";")[0].strip().lower()
+        is_upload = scope["path"].rstrip("/").endswith("/upload") or kind.startswith("image/")
+        limit = UPLOAD_BYTES if is_upload else BODY_BYTES
+        refusal = self._refuse_who(scope, headers) or self._refuse_what(scope, headers, kind, is_upload, limit)
         if refusal is not None:
-            await _answer(send, *refusal)
+            await answer_json(send, *refusal)
             return
-        watch = _Watch(receive, send, limit, lambda given: self._dress(given, scope, headers))
+        wait = self._take_turn(scope, headers, is_upload)
+        if wait:
+            await answer_json(send, 429, f"too many requests; again in {wait} s", [(b"retry-after", str(wait).encode())])
+            return
+        watch = _Watch(receive, send, limit, self._dress)
         try:
             await self.app(scope, watch.receive, watch.send)
         except ClientDisconnect:
             if not watch.refused:
                 raise
 
-    def _refuse(self, scope: Scope, headers: dict[str, str], limit: int) -> tuple[int, str] | None:
+    def _refuse_who(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         host = _name(headers.get("host", ""))
         if not _among(host, self.rules.hosts):
             return 421, f"Host: {host[:80]!r} is not served here; accepted: {', '.join(self.rules.hosts)}"
         origin = headers.get("origin")
         if origin is not None and not self._is_own(origin, headers.get("host", "")):
             return 403, "Origin: only pages of this address may ask"
-        unsafe = scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        if unsafe and origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        if _sends(scope) and origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return 403, "only pages of this address may send"
-        if any(scope["path"].startswith(closed) for closed in _CLOSED):
+        return None
+
+    def _refuse_what(
+        self, scope: Scope, headers: dict[str, str], kind: str, is_upload: bool, limit: int
+    ) -> tuple[int, str] | None:
+        path: str = scope["path"]
+        if path.startswith(_CLOSED) or (path.startswith("/gradio_api") and not path.startswith(_OPEN)):
             return 404, "not found"
+        if "\x00" in path:
+            return 400, "path: no such characters"
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             return 400, "Content-Length: not a whole number"
         if int(length) > limit:
             return 413, f"body: {int(length)} bytes; at most {limit}"
+        has_body = int(length) > 0 or "transfer-encoding" in headers
+        if _sends(scope) and has_body and not is_upload:
+            is_form = kind == _FORMS[0] and path == "/login"
+            if not is_form and (kind in _FORMS or not kind):
+                return 415, f"Content-Type: {kind[:80]!r} is not accepted here; send application/json"
         return None
 
-    def _is_own(self, origin: str, host: str) -> bool:
-        return urlsplit(origin).netloc.lower() == host.lower() or _among(_name(urlsplit(origin).netloc), self.rules.origins)
+    def _take_turn(self, scope: Scope, headers: dict[str, str], is_upload: bool) -> int:
+        address = address_of(scope, headers, proxied=self.rules.proxied)
+        if _sends(scope):
+            return self._sends.take(address, UPLOAD_TOKENS if is_upload else 1)
+        return self._reads.take(address)
 
-    def _dress(self, given: _Headers, scope: Scope, headers: dict[str, str]) -> _Headers:
+    def _is_own(self, origin: str, host: str) -> bool:
+        return _netloc(origin) == host.lower() or _among(_name(_netloc(origin)), self.rules.origins)
+
+    def _dress(self, given: Headers) -> Headers:
         kept = [(name, value) for name, value in given if not name.lower().startswith(b"access-control-")]
         have = {name.lower() for name, _ in kept}
-        kept += [(name, value) for name, value in _security_headers(self.rules) if name not in have]
-        if scope["path"] in ("/", "") and VISITOR_COOKIE not in _cookies(headers):
-            kept.append((b"set-cookie", self._new_visitor().encode()))
-        return kept
-
-    def _new_visitor(self) -> str:
-        where = "SameSite=None; Secure; Partitioned" if self.rules.embedded else "SameSite=Lax"
-        return f"{VISITOR_COOKIE}={secrets.token_urlsafe(24)}; Path=/; HttpOnly; {where}"
+        return kept + [(name, value) for name, value in _security_headers(self.rules) if name not in have]
 
 
 class _Watch:
     """Counts the body as it arrives (its length may not be announced) and dresses the answer's headers."""
 
-    def __init__(self, receive: Receive, send: Send, limit: int, dress: Callable[[_Headers], _Headers]) -> None:
+    def __init__(self, receive: Receive, send: Send, limit: int, dress: Callable[[Headers], Headers]) -> None:
         self._receive, self._send, self._limit, self._dress = receive, send, limit, dress
         self._received = 0
         self._answered = False
@@ -144,7 +175,7 @@ class _Watch:
             return message
         if not self._answered and not self.refused:
             self.refused = True
-            await _answer(self._send, 413, f"body: more than {self._limit} bytes")
+            await answer_json(self._send, 413, f"body: more than {self._limit} bytes")
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -160,11 +191,28 @@ def is_loopback(host: str) -> bool:
     return _name(host if host.count(":") < 2 or host.startswith("[") else f"[{host}]") in LOOPBACK
 
 
-def _security_headers(rules: Rules) -> _Headers:
+def address_of(scope: Scope, headers: dict[str, str], *, proxied: bool) -> str:
+    """Return the address that asks; behind a proxy the last public one it names, since earlier ones are the asker's own words."""
+    if proxied:
+        for part in reversed(headers.get("x-forwarded-for", "").split(",")):
+            try:
+                if ipaddress.ip_address(part.strip()).is_global:
+                    return part.strip()
+            except ValueError:
+                break
+    return (scope.get("client") or ("",))[0]
+
+
+def _sends(scope: Scope) -> bool:
+    return scope["method"] not in ("GET", "HEAD", "OPTIONS")
+
+
+def _security_headers(rules: Rules) -> Headers:
     # Gradio starts from inline scripts and evaluates its HTML templates, so those two cannot be forbidden.
     policy = (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+        "manifest-src 'self'; "
         f"object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {rules.frame_ancestors}"
     )
     found = [
@@ -172,6 +220,7 @@ def _security_headers(rules: Rules) -> _Headers:
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"same-origin"),
         (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+        (b"cross-origin-resource-policy", b"same-origin"),
     ]
     return found if rules.embedded else [*found, (b"x-frame-options", b"SAMEORIGIN")]
 
@@ -180,27 +229,15 @@ def _among(name: str, accepted: Iterable[str]) -> bool:
     return any(one in ("*", name) or (one.startswith(".") and name.endswith(one)) for one in accepted)
 
 
+def _netloc(address: str) -> str:
+    try:
+        return urlsplit(address).netloc.lower()
+    except ValueError:
+        return ""
+
+
 def _name(netloc: str) -> str:
     try:
         return (urlsplit(f"//{netloc}").hostname or "").lower()
     except ValueError:
         return ""
-
-
-def _cookies(headers: dict[str, str]) -> dict[str, Any]:
-    try:
-        return dict(SimpleCookie(headers.get("cookie", "")))
-    except CookieError:
-        return {}
-
-
-async def _answer(send: Send, status: int, message: str) -> None:
-    body = json.dumps({"detail": message}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -125,6 +125,12 @@ def style_sheet() -> str:
     )
 
 
+def login_style() -> str:
+    """Return the style of the page that asks for a password: the same tokens, and nothing of Gradio."""
+    tokens = f":root{{{_variables(LIGHT)}}}@media(prefers-color-scheme:dark){{:root{{{_variables(DARK)}}}}}"
+    return f"{tokens}*{{font-family:{','.join(FONTS)}}}" + (STATIC / "login.css").read_text("utf-8")
+
+
 def page_head() -> str:
     """Return what goes into the page's <head>."""
     return (

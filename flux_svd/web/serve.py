@@ -6,6 +6,7 @@ On one's own machine it is served by uvicorn; in Colab and in a Space Gradio sta
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from flux_svd.errors import InvalidRequest
+from flux_svd.redact import RedactedStream
 from flux_svd.session import Session
 from flux_svd.web.desk import Desk, Runner
-from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, is_loopback, rules_for
+from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, Rules, is_loopback, rules_for
+from flux_svd.web.i18n import gradio_texts
+from flux_svd.web.login import Accounts, Login
 from flux_svd.web.look import STATIC, LightTable, page_head
+from flux_svd.web.owner import Owners, machine_cookie
 from flux_svd.web.page import build_page
 from flux_svd.web.references import upload_route
 from flux_svd.web.shelf import Shelf
@@ -42,32 +47,42 @@ def run_app(
     vram_bytes: int | None = None,
     public: bool = False,
     hosts: tuple[str, ...] = (),
+    accounts: Accounts | None = None,
 ) -> None:
     """Serve the app on this machine until it is interrupted.
 
     Args:
-        public: allow an address that others can reach; `hosts` then names what they call it.
+        public: allow an address that others can reach; `hosts` then names what they call it, and `accounts` who may enter.
 
     Raises:
-        InvalidRequest: `host` can be reached from outside and that was not asked for, or nobody said by which name; or
-            the port is taken.
+        InvalidRequest: `host` can be reached from outside and that was not asked for, nobody said by which name, or there is
+            no password; or the port is taken.
     """
-    check_bind(host, public=public, hosts=hosts)
+    check_bind(host, public=public, hosts=hosts, accounts=accounts)
     check_port(host, port)
+    hide_tokens()
     session = Session(home=home, output_dir=output_dir, vram_bytes=vram_bytes, owner="the app")
-    config = uvicorn.Config(make_app(session, hosts=hosts), host=host, port=port, log_level="warning", server_header=False)
+    app = make_app(session, hosts=hosts, accounts=accounts)
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False)
     uvicorn.Server(config).run()
 
 
-def check_bind(host: str, *, public: bool, hosts: tuple[str, ...]) -> None:
-    """Refuse an address that others can reach unless it is meant and named."""
-    if not is_loopback(host) and not (public and hosts):
+def check_bind(host: str, *, public: bool, hosts: tuple[str, ...], accounts: Accounts | None = None) -> None:
+    """Refuse an address that others can reach unless it is meant, named and asks for a password."""
+    if not is_loopback(host) and not (public and hosts and accounts is not None):
         raise InvalidRequest(
             "host",
             host,
-            "127.0.0.1; another address only together with public and the host names it may be called by, since "
-            "the app has no password",
+            "127.0.0.1; another address only together with --public, the names it may be called by (--allow-host), and a "
+            "password (FLUX_SVD_PASSWORD or --password-file)",
         )
+
+
+def hide_tokens() -> None:
+    """Let nothing that this process writes to its two streams hold an access token."""
+    for name in ("stdout", "stderr"):
+        if not isinstance(getattr(sys, name), RedactedStream):
+            setattr(sys, name, RedactedStream(getattr(sys, name)))
 
 
 def check_port(host: str, port: int) -> None:
@@ -82,7 +97,7 @@ def check_port(host: str, port: int) -> None:
         raise InvalidRequest("port", port, f"a free port from 1 to 65535 ({reason}); for instance {DEFAULT_PORT + 1}") from None
 
 
-def make_app(session: Session, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
+def make_app(session: Session, *, hosts: tuple[str, ...] = (), accounts: Accounts | None = None) -> ASGIApp:
     """Return the whole app for one's own machine, guarded."""
     shelf, page = _make_page(session, None)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, routes=_routes(shelf, page.desk))
@@ -92,7 +107,13 @@ def make_app(session: Session, *, hosts: tuple[str, ...] = ()) -> ASGIApp:
         path="/",
         **_manners(),
     )
-    return Guard(mounted, rules_for("local", hosts))
+    return protect(mounted, rules_for("local", hosts), accounts, machine_cookie(session.home))
+
+
+def protect(app: ASGIApp, rules: Rules, accounts: Accounts | None = None, machine: str = "") -> ASGIApp:
+    """Return `app` behind the guard, the password where there is one, and the keeping apart of owners."""
+    owned: ASGIApp = Owners(app, rules, machine)
+    return Guard(Login(owned, accounts, rules) if accounts is not None else owned, rules)
 
 
 def launch(
@@ -102,6 +123,7 @@ def launch(
     port: int | None = None,
     on_device: Callable[[Runner], Runner] | None = None,
     block: bool = True,
+    accounts: Accounts | None = None,
 ) -> gr.Blocks:
     """Start the app the way Colab and Spaces expect and return it (`close()` ends it); no public link is made.
 
@@ -110,7 +132,8 @@ def launch(
         block: wait until the app is closed.
     """
     shelf, page = _make_page(session, on_device)
-    rules = rules_for(profile)
+    hide_tokens()
+    guard = Middleware(protect, rules=rules_for(profile), accounts=accounts, machine=machine_cookie(session.home))
     page.blocks.launch(
         server_name="0.0.0.0" if profile == "space" else "127.0.0.1",
         server_port=port,
@@ -118,7 +141,7 @@ def launch(
         inline=profile == "colab",
         quiet=True,
         prevent_thread_lock=not block,
-        app_kwargs={"middleware": [Middleware(Guard, rules=rules)], "routes": _routes(shelf, page.desk), "openapi_url": None},
+        app_kwargs={"middleware": [guard], "routes": _routes(shelf, page.desk), "openapi_url": None},
         **_manners(),
     )
     return page.blocks
@@ -146,7 +169,17 @@ def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
 def _manners() -> dict[str, Any]:
     """Return how Gradio is to behave wherever it is started: our look, and none of its side doors."""
     return {
-        "theme": LightTable(), "head": page_head(), "favicon_path": str(_ICON), "max_file_size": UPLOAD_BYTES,
-        "allowed_paths": [], "show_error": False, "ssr_mode": False, "pwa": False, "mcp_server": False,
-        "enable_monitoring": False, "run_history": False, "footer_links": [],
+        "theme": LightTable(),
+        "head": page_head(),
+        "favicon_path": str(_ICON),
+        "max_file_size": UPLOAD_BYTES,
+        "i18n": gradio_texts(),
+        "allowed_paths": [],
+        "show_error": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "mcp_server": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "footer_links": [],
     }

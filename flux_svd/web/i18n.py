@@ -1,0 +1,66 @@
+"""The page in five languages: one table from English to the others, for Gradio's own parts, for our markup and for the server.
+
+English is the key, so nothing is said twice. `{name}` in a text stands for whatever is filled in. Words of users, names of models
+and messages of the rooms below (which the command line says too) stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from flux_svd.web.texts import TEXTS
+
+LANGUAGES = ("en", "es", "fr", "de", "zh-CN")
+"""In the order of the columns of the table; the names are those of Gradio's own translations."""
+
+_WORDS = ("label", "info", "placeholder", "value")  # what of a component Gradio's page translates
+
+
+def translate(english: str, language: str, **values: object) -> str:
+    """Return a text in a language, its placeholders filled in.
+
+    Raises:
+        KeyError: the table has no such text.
+    """
+    texts = (english, *TEXTS[english])
+    return texts[LANGUAGES.index(language)].format(**values)
+
+
+def language_of(accepted: str) -> str:
+    """Return which of our languages an Accept-Language header prefers; English where it names none of them."""
+    wanted: list[tuple[float, int, str]] = []
+    for place, part in enumerate(accepted.split(",")[:20]):
+        tag, _, quality = part.partition(";")
+        try:
+            weight = float(quality.strip().removeprefix("q=") or 1)
+        except ValueError:
+            continue
+        wanted.append((-weight, place, tag.strip().lower()))
+    for weight, _, tag in sorted(wanted):
+        found = next((one for one in LANGUAGES if tag.split("-")[0] == one.split("-")[0]), None)
+        if found is not None and weight < 0:
+            return found
+    return "en"
+
+
+def gradio_texts() -> gr.I18n:
+    """Return the table as Gradio takes it; the page's script reads it from there for our own markup."""
+    rows = [(english, *others) for english, others in TEXTS.items()]
+    return gr.I18n(**{language: {row[0]: row[n] for row in rows} for n, language in enumerate(LANGUAGES)})
+
+
+def mark_texts(page: gr.Blocks, texts: gr.I18n) -> list[str]:
+    """Let Gradio translate every text of the page's components, and return those the table does not have."""
+    missing = []
+    for block in page.blocks.values():
+        for name in _WORDS if not isinstance(block, gr.HTML) else ():
+            said: Any = getattr(block, name, None)
+            if (name == "value" and not isinstance(block, gr.Button)) or not isinstance(said, str) or not said.strip():
+                continue
+            if said in TEXTS:
+                setattr(block, name, texts(said))
+            else:
+                missing.append(said)
+    return missing

@@ -1,0 +1,222 @@
+"""Accounts with passwords, and the page that asks for them; in front of every route but its own. Knows no environment.
+
+Passwords are kept as scrypt hashes, sessions as hashes of their cookies; both in memory, so a restart asks again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import html
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from flux_svd.errors import InvalidRequest
+from flux_svd.web import look
+from flux_svd.web.answers import Headers, answer, answer_json
+from flux_svd.web.guard import Rules, address_of
+from flux_svd.web.i18n import language_of, translate
+from flux_svd.web.owner import cookies_of, set_cookie, stand_for
+from flux_svd.web.rates import Buckets
+
+SESSION_COOKIE = "flux_svd_session"
+SESSION_SECONDS = 30 * 86400
+MIN_PASSWORD = 10  # characters
+ONLY_USER = "owner"
+"""The name of the one account where a password comes without a name."""
+
+_SESSIONS = 10_000
+_COST = {"n": 2**14, "r": 8, "p": 1}  # 16 MB and some 50 ms for each attempt: RFC 7914, section 2
+# What a browser fetches without a cookie, and what Gradio asks itself when it starts.
+_OPEN = ("/manifest.json", "/icon-", "/favicon.ico", "/gradio_api/startup-events")
+
+
+class Accounts:
+    """Names and their passwords.
+
+    Args:
+        passwords: password of each name.
+
+    Raises:
+        InvalidRequest: there is none, or one is too short. No message holds a password.
+    """
+
+    def __init__(self, passwords: Mapping[str, str]) -> None:
+        if not passwords:
+            raise InvalidRequest("password", "", "at least one")
+        for name, password in passwords.items():
+            if len(password) < MIN_PASSWORD or not name.isprintable() or not name or len(name) > 64:
+                allowed = f"names up to 64 characters, passwords of at least {MIN_PASSWORD}"
+                raise InvalidRequest("password", f"that of {name}", allowed)
+        self._salt = secrets.token_bytes(16)
+        self._hashes = {name: self._hash(password) for name, password in passwords.items()}
+        self._nobody = self._hash(secrets.token_hex(16))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._hashes)
+
+    def check(self, name: str, password: str) -> bool:
+        """Return whether this is the password of `name`; an unknown name takes as long."""
+        wanted = self._hashes.get(name, self._nobody)
+        return hmac.compare_digest(wanted, self._hash(password)) and name in self._hashes
+
+    def _hash(self, password: str) -> bytes:
+        return hashlib.scrypt(password.encode("utf-8", "surrogatepass"), salt=self._salt, **_COST)
+
+
+def read_accounts(password: str | None, file: Path | None) -> Accounts | None:
+    """Return the accounts of a password, or of a file: one password alone, or a line `name:password` for each account.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or is not such a file.
+    """
+    if file is None:
+        return Accounts({ONLY_USER: password}) if password else None
+    try:
+        lines = [line for line in file.read_text("utf-8").splitlines() if line.strip() and not line.startswith("#")]
+    except (OSError, ValueError) as error:
+        raise InvalidRequest("password file", str(file), f"a text file that can be read ({type(error).__name__})") from None
+    if len(lines) == 1 and ":" not in lines[0]:
+        return Accounts({ONLY_USER: lines[0]})
+    pairs = [line.partition(":") for line in lines]
+    if not lines or any(not sep for _, sep, _ in pairs) or len({name for name, _, _ in pairs}) < len(pairs):
+        raise InvalidRequest("password file", str(file), "one password, or a line name:password for each account")
+    return Accounts({name: secret for name, _, secret in pairs})
+
+
+class Login:
+    """ASGI middleware: asks for a password before anything else, and names the owner of what follows.
+
+    A program logs in by the same form: `POST /login` with username and password answers with the cookie.
+    """
+
+    def __init__(self, app: ASGIApp, accounts: Accounts, rules: Rules, *, now: Callable[[], float] = time.monotonic) -> None:
+        self.app, self._accounts, self._rules, self._now = app, accounts, rules, now
+        self._attempts = Buckets(5 / 60, 5, now=now)  # an address may guess five times, then once in twelve seconds
+        self._all_attempts = Buckets(1, 60, now=now)  # and all of them together once a second
+        self._sessions: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"].rstrip("/")
+        cookie = cookies_of(scope).get(SESSION_COOKIE, "")
+        name = self._name_of(cookie)
+        if path == "/login":
+            await self._log_in(scope, receive, send)
+        elif path == "/logout" and scope["method"] == "POST":
+            self._forget(cookie)
+            await _go(send, "/login", [set_cookie(SESSION_COOKIE, "", 0, embedded=self._rules.embedded)])
+        elif name is not None:
+            # One account alone is the user of this machine, whose results of the command line it shows too.
+            await self.app(stand_for(scope, "" if len(self._accounts.names) == 1 else f"account {name}"), receive, send)
+        elif scope["path"].startswith(_OPEN):
+            await self.app(scope, receive, send)
+        elif path == "" and scope["method"] in ("GET", "HEAD"):
+            await _go(send, "/login")
+        else:
+            await answer_json(send, 401, "log in first: POST /login with username and password")
+
+    async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        language = language_of(request.headers.get("accept-language", ""))
+        if scope["method"] in ("GET", "HEAD"):
+            await _show(send, 200, _form(self._accounts, language))
+            return
+        if scope["method"] != "POST":
+            await answer_json(send, 405, "GET or POST", [(b"allow", b"GET, POST")])
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        wait = self._attempts.take(address_of(scope, headers, proxied=self._rules.proxied)) or self._all_attempts.take("")
+        wants_page = "text/html" in request.headers.get("accept", "")
+        if wait:
+            words = translate("Too many attempts. Try again in {n} s.", language, n=wait)
+            retry = [(b"retry-after", str(wait).encode())]
+            if wants_page:
+                await _show(send, 429, _form(self._accounts, language, words), retry)
+            else:
+                await answer_json(send, 429, words, retry)
+            return
+        name, password = await _read_form(request)
+        name = name or (self._accounts.names[0] if len(self._accounts.names) == 1 else "")
+        if not await run_in_threadpool(self._accounts.check, name, password):
+            words = translate("Name or password is wrong.", language)
+            if wants_page:
+                await _show(send, 401, _form(self._accounts, language, words))
+            else:
+                await answer_json(send, 401, words)
+            return
+        header = set_cookie(SESSION_COOKIE, self._remember(name), SESSION_SECONDS, embedded=self._rules.embedded)
+        if wants_page:
+            await _go(send, "/", [header])
+        else:
+            await answer_json(send, 200, "logged in", [header])
+
+    def _remember(self, name: str) -> str:
+        cookie = secrets.token_urlsafe(32)
+        with self._lock:
+            self._sessions[_digest(cookie)] = (name, self._now() + SESSION_SECONDS)
+            while len(self._sessions) > _SESSIONS:
+                self._sessions.popitem(last=False)
+        return cookie
+
+    def _name_of(self, cookie: str) -> str | None:
+        with self._lock:
+            name, until = self._sessions.get(_digest(cookie), (None, 0.0))
+        return name if self._now() < until else None
+
+    def _forget(self, cookie: str) -> None:
+        with self._lock:
+            self._sessions.pop(_digest(cookie), None)
+
+
+def _digest(cookie: str) -> bytes:
+    return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).digest()
+
+
+async def _read_form(request: Request) -> tuple[str, str]:
+    """Return name and password; whatever is not such a form reads as wrong ones."""
+    try:
+        told = parse_qs((await request.body()).decode("ascii"), max_num_fields=4, errors="replace")
+    except ValueError:
+        return "", ""
+    return told.get("username", [""])[0], told.get("password", [""])[0]
+
+
+def _form(accounts: Accounts, language: str, problem: str = "") -> str:
+    def say(words: str) -> str:
+        return html.escape(translate(words, language))
+
+    alone = accounts.names == (ONLY_USER,)
+    name = "" if alone else f'<label>{say("Name")}<input name="username" autocomplete="username" required autofocus></label>'
+    told = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
+    focus = " autofocus" if alone else ""
+    return (
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>flux_svd</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{look.login_style()}</style></head><body><main><h1>flux_svd</h1>"
+        f'<form method="post" action="login">{told}{name}<label>{say("Password")}'
+        f'<input name="password" type="password" autocomplete="current-password" required{focus}></label>'
+        f"<button>{say('Log in')}</button></form></main></body></html>"
+    )
+
+
+async def _show(send: Send, status: int, page: str, headers: Headers | None = None) -> None:
+    kind = [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store")]
+    await answer(send, status, page.encode(), [*kind, *(headers or [])])
+
+
+async def _go(send: Send, where: str, headers: Headers | None = None) -> None:
+    await answer(send, 303, b"", [(b"location", where.encode()), (b"cache-control", b"no-store"), *(headers or [])])
