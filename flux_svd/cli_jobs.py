@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from flux_svd import files
-from flux_svd.errors import InvalidRequest, StorageFailed
+from flux_svd.errors import InvalidRequest
 
 Told = tuple[str, dict[str, Any]]
 Command = Callable[[argparse.Namespace, threading.Event, Path], Told]
@@ -122,24 +118,14 @@ def _again(ledger: Any, job_id: str, changes: list[str], home: Path) -> Told:
 def _worker(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:
     from flux_svd.ledger import Ledger
     from flux_svd.session import Session
-    from flux_svd.worker import Worker, supervise
+    from flux_svd.worker import Worker, keep_worker
 
     ledger, number = Ledger(home), arguments.device
     if arguments.alone:
         session = Session(home=home, output_dir=arguments.output, owner="the worker", device_number=number)
         Worker(ledger, session, name=arguments.alone).run_forever(stop, until_empty=arguments.until_empty)
         return "", {"counts": ledger.counts()}
-    name = f"worker-{number}"
-    files.make_folder(home / "locks")
-    command = [sys.executable, "-m", "flux_svd", "worker", "--alone", name, "--device", str(number)]
-    command += ["--output", str(arguments.output)] if arguments.output else []
-    command += ["--until-empty"] if arguments.until_empty else []
-    try:
-        with FileLock(home / "locks" / f"{name}.lock", blocking=False):
-            ledger.release(name, "the machine or its worker was stopped")  # of this name nothing else lives
-            supervise(command, ledger, name, stop)
-    except Timeout:
-        raise StorageFailed(f"a worker for device {number} runs already; --device names another") from None
+    keep_worker(ledger, stop, number=number, outputs=arguments.output, until_empty=arguments.until_empty)
     return f"{ledger.counts().get('queued', 0)} jobs wait", {"counts": ledger.counts()}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from flux_svd.errors import InvalidRequest
 from flux_svd.memory import Budget
 
 
@@ -41,9 +42,52 @@ def cpu_name() -> str:
     return f"{name}, {cores} core{'s' if cores > 1 else ''}"
 
 
+def count_devices() -> int:
+    """Return how many devices of a kind may work side by side here: the NVIDIA GPUs this process may use, or 1."""
+    if _visible() is not None:
+        return max(1, len(_visible() or ()))
+    try:
+        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 1
+    return max(1, sum(line.startswith("GPU ") for line in answer.splitlines()))
+
+
+def environment_for(number: int) -> dict[str, str]:
+    """Return the variables by which a process started with them sees the NVIDIA GPU `number` of this process and no other.
+
+    They must be set before the process loads torch; in the order of the bus, nvidia-smi and CUDA count alike
+    (https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#cuda-environment-variables).
+
+    Raises:
+        InvalidRequest: there is no such device.
+    """
+    visible, many = _visible(), count_devices()
+    if not 0 <= number < many:
+        raise InvalidRequest("device", number, f"0 to {many - 1}: this machine has {many}")
+    if visible == []:
+        return {}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible[number] if visible else str(number)}
+
+
+def _visible() -> list[str] | None:
+    """Return the NVIDIA GPUs this process was limited to, by number or id, or None where it was not limited."""
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if told is None:
+        return None
+    names = [name.strip() for name in told.split(",")]
+    end = next((n for n, name in enumerate(names) if name in ("", "-1")), len(names))  # CUDA stops at the first bad one
+    return names[:end]
+
+
 def _nvidia(host: int, disk: int) -> Budget | None:
     """Return the first NVIDIA GPU that this process may use, or None."""
+    visible = _visible()
+    if visible == []:
+        return None
     query = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free,compute_cap", "--format=csv,noheader,nounits"]
+    if visible and not visible[0].startswith("MIG"):  # a part of a GPU has no row of its own
+        query.append(f"--id={visible[0]}")
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.splitlines()
         name, _, free, capability = (part.strip() for part in answer[0].split(","))

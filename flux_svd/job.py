@@ -115,9 +115,11 @@ def settle_attempt(
         state = "cancelled" if row["wish"] == "cancel" else "paused"
     elif state == "queued" and failed and failures >= MAX_FAILURES:
         state, reason = "quarantined", f"{failures} attempts failed; the last: {reason}"
+    # What is waited for is made again; what an ended or paused job had finished stays with it.
+    kept = json.dumps([*results]) if state in ("done", "queued") else row["results"]
     db.execute(
         "UPDATE job SET state = ?, wish = '', failures = ?, reason = ?, results = ?, lease = 0, ended = ? WHERE id = ?",
-        (state, failures, reason, json.dumps([*results]), now if state in ENDED else None, row["id"]),
+        (state, failures, reason, kept, now if state in ENDED else None, row["id"]),
     )
     note_event(db, row["id"], f"attempt {row['attempt']}: {state}" + (f" ({reason})" if reason else ""), now)
     return state if state in ENDED else None

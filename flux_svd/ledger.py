@@ -113,7 +113,7 @@ class Ledger:
             now = self._now()
             row = db.execute(
                 "UPDATE job SET state = 'running', attempt = attempt + 1, worker = ?, lease = ?, started = ?, heartbeat = ?, "
-                "reason = '', progress = '{\"phase\": \"wait\"}' WHERE number = ? RETURNING *",
+                "reason = '', results = '[]', progress = '{\"phase\": \"wait\"}' WHERE number = ? RETURNING *",
                 (worker, now + LEASE_SECONDS, now, now, job.number),
             ).fetchone()
             self._log(db, row["id"], f"attempt {row['attempt']} begins at {worker}")
@@ -135,6 +135,13 @@ class Ledger:
             ).fetchone()
             db.execute("UPDATE worker SET seen = ? WHERE name = ?", (self._now(), claim.worker))
         return "lost" if row is None else row["wish"]
+
+    def note_results(self, claim: Claim, results: Sequence[Path]) -> None:
+        """Note the files that are finished while the job goes on; they stay with a job that is cancelled after that."""
+        told = json.dumps([str(path) for path in results])
+        with self._db.writing() as db:
+            held = "id = ? AND attempt = ? AND worker = ? AND state = 'running'"
+            db.execute(f"UPDATE job SET results = ? WHERE {held}", (told, claim.id, claim.attempt, claim.worker))
 
     def finish(self, claim: Claim, results: Sequence[Path]) -> bool:
         """Note that the job is done, with its files; False if the right to it was lost, and then nothing changes."""
@@ -215,7 +222,8 @@ class Ledger:
             kept = {name: row[name] for name in ("id", "owner", "priority", "day", "outputs", "submitted")}
             files.write_json(self._file(job_id), {**kept, "key": row["key"] or "", "plan": json.loads(row["plan"])})
             db.execute(
-                "UPDATE job SET state = 'queued', wish = '', failures = 0, reason = '', ended = NULL WHERE id = ?", (job_id,)
+                "UPDATE job SET state = 'queued', wish = '', failures = 0, reason = '', results = '[]', ended = NULL WHERE id = ?",
+                (job_id,),
             )
             self._log(db, job_id, "asked for again")
 

@@ -11,7 +11,7 @@ import queue
 import random
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,11 @@ class Session:
 
     def run(
         self, plan: Plan, on_progress: OnProgress | None = None, cancelled: threading.Event | None = None,
-        job: JobTag | None = None,
+        job: JobTag | None = None, on_made: Callable[[Artifact], None] | None = None,
     ) -> tuple[Artifact, ...]:
         """Carry out `plan` and return what it made, in the order of its recipes; every result is verified and saved.
+
+        `on_made` hears of each result as soon as it is there.
 
         Raises:
             Cancelled: `cancelled` was set; finished stages are kept and found again.
@@ -100,9 +102,13 @@ class Session:
             self._make_room(plan, outputs)
             with self.store.pinned(stage_names(plan)):
                 run = Run(self.store, self._engines, outputs, plan, report, stop, job)
-                made = tuple(run.make(recipe) for recipe in plan.recipes)
+                made: list[Artifact] = []
+                for recipe in plan.recipes:
+                    made.append(run.make(recipe))
+                    if on_made is not None:
+                        on_made(made[-1])
             self.store.evict(lambda: ledger.needed_stages(self.home) | library.needed_stages(outputs, self.home))
-            return made
+            return tuple(made)
 
     def stream(self, plan: Plan, cancelled: threading.Event | None = None) -> Iterator[Progress | Artifact]:
         """Yield progress while `plan` runs in a thread, at least every half second, then its artifacts.

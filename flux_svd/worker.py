@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from filelock import FileLock, Timeout
+
 from flux_svd import files
-from flux_svd.artifact import VideoArtifact
-from flux_svd.errors import Cancelled, DiskFull, FluxSvdError, StorageFailed
+from flux_svd.artifact import Artifact, VideoArtifact
+from flux_svd.device import environment_for
+from flux_svd.errors import BadOutput, Cancelled, DiskFull, FluxSvdError, OutOfMemory, StorageFailed
 from flux_svd.job import Claim
 from flux_svd.ledger import LEASE_SECONDS, Ledger
 from flux_svd.library import Library
@@ -28,6 +32,7 @@ STALL_FACTOR = 5  # no step for this many medians is worth telling …
 STALL_SECONDS = 10.0  # … but not before this
 SILENT_PHASE_SECONDS = 600.0  # loading 24 GB from a slow disk at 50 MB/s takes 8 minutes
 GRACE_SECONDS = 15.0
+LOOK_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 60.0
 STUCK_EXIT = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -65,18 +70,26 @@ class Worker:
         if claim is None:
             return False
         with _Pulse(self, claim, stop, parent) as pulse:
-            try:
-                made = self.session.run(claim.plan, pulse.hear, pulse.stop, claim.tag)
-                paths = [path for one in made for path in (*(one.keyframes if isinstance(one, VideoArtifact) else ()), one.path)]
-                library = self.library(Path(claim.tag.outputs) if claim.tag.outputs else self.session.output_dir)
-                for path in paths:
+            paths: list[Path] = []
+            library = self.library(Path(claim.tag.outputs) if claim.tag.outputs else self.session.output_dir)
+
+            def take_in(made: Artifact) -> None:
+                new = [*(made.keyframes if isinstance(made, VideoArtifact) else ()), made.path]
+                for path in new:
                     library.add(path)
+                paths.extend(new)
+                self.ledger.note_results(claim, paths)
+
+            try:
+                self.session.run(claim.plan, pulse.hear, pulse.stop, claim.tag, take_in)
                 self.ledger.finish(claim, paths)
             except Cancelled:
                 self.ledger.stop(claim)
             except DiskFull as error:
                 self.ledger.pause_for(claim, str(error))
             except FluxSvdError as error:
+                if isinstance(error, OutOfMemory | BadOutput):
+                    self.ledger.count("out of memory" if isinstance(error, OutOfMemory) else "bad output")
                 self.ledger.fail(claim, str(error), again=False)
             except Exception as error:
                 self.ledger.fail(claim, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}", again=True)
@@ -167,19 +180,54 @@ class _Pulse:
                 os._exit(STUCK_EXIT)  # the step hangs: nothing in this process can end it
 
 
+def keep_worker(
+    ledger: Ledger, stop: threading.Event, *, number: int = 0, outputs: Path | None = None, until_empty: bool = False,
+    patient: bool = False,
+) -> None:
+    """Keep a worker process for the device `number` at work until `stop` is set, or (if asked) no job waits.
+
+    Args:
+        outputs: where results of jobs that name no place go; None is ./outputs.
+        patient: where another supervisor has this device, wait to take over from it.
+
+    Raises:
+        InvalidRequest: there is no such device.
+        StorageFailed: another supervisor has this device.
+    """
+    name = f"worker-{number}"
+    command = [sys.executable, "-m", "flux_svd", "worker", "--alone", name, "--device", str(number)]
+    command += ["--output", str(outputs)] if outputs else []
+    command += ["--until-empty"] if until_empty else []
+    environment = {**os.environ, **environment_for(number), "FLUX_SVD_HOME": str(ledger.home)}
+    files.make_folder(ledger.home / "locks")
+    lock = FileLock(ledger.home / "locks" / f"{name}.lock", blocking=False, thread_local=False)
+    while not stop.is_set():
+        try:
+            with lock:
+                ledger.release(name, "the machine or its worker was stopped")  # of this name nothing else lives
+                supervise(command, ledger, name, stop, environment=environment)
+                return
+        except Timeout:
+            if not patient:
+                raise StorageFailed(f"a worker for device {number} runs already; --device names another") from None
+            stop.wait(LOOK_SECONDS)
+
+
 def supervise(
-    command: Sequence[str], ledger: Ledger, worker: str, stop: threading.Event, *, first_wait_seconds: float = 1.0
+    command: Sequence[str], ledger: Ledger, worker: str, stop: threading.Event, *, first_wait_seconds: float = 1.0,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Keep `command`, a worker of this name, running until it ends by itself with 0 or `stop` is set.
 
-    A worker that dies loses its job to the next attempt at once; one that gives no sign of life for a lease is killed. Between
-    two starts the wait doubles, and begins anew after a worker that lived for longer than the longest wait.
+    A worker that dies loses its job to the next attempt at once; one that gives no sign of life for a lease is killed, or after
+    `PATIENCE_SECONDS` where its job was cancelled. Between two starts the wait doubles, and begins anew after a worker that
+    lived for longer than the longest wait.
     """
     wait = first_wait_seconds
     while not stop.is_set():
         began = time.monotonic()
         # In a session of its own: Ctrl-C in a terminal reaches the supervisor alone, which asks once.
-        child = subprocess.Popen(command, start_new_session=True)
+        child = subprocess.Popen(command, start_new_session=True, env=environment)
         try:
             code = _watch(child, ledger, worker, stop)
         finally:
@@ -197,6 +245,7 @@ def supervise(
 
 def _watch(child: subprocess.Popen[bytes], ledger: Ledger, worker: str, stop: threading.Event) -> int:
     looked = time.monotonic()
+    asked: dict[str, float] = {}  # since when something has been asked of a job
     while child.poll() is None:
         if stop.wait(0.1):
             child.terminate()
@@ -205,11 +254,14 @@ def _watch(child: subprocess.Popen[bytes], ledger: Ledger, worker: str, stop: th
             except subprocess.TimeoutExpired:
                 child.kill()
                 return child.wait()
-        if time.monotonic() - looked > LEASE_SECONDS / 6:
+        if time.monotonic() - looked > LOOK_SECONDS:
             looked = time.monotonic()
             mine = [job for job in ledger.jobs(states=["running"]) if job.worker == worker]
-            if any(time.time() - (job.heartbeat or 0) > LEASE_SECONDS for job in mine):
-                child.kill()
+            asked = {job.id: asked.get(job.id, looked) for job in mine if job.wish}
+            for job in mine:
+                silent = time.time() - (job.heartbeat or 0)
+                if silent > LEASE_SECONDS or (job.wish and min(silent, looked - asked[job.id]) > PATIENCE_SECONDS):
+                    child.kill()
     return child.wait()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,15 +13,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
+from flux_svd import files
 from flux_svd import worker as worker_module
-from flux_svd.errors import BadOutput
+from flux_svd.device import count_devices, environment_for, read_budget
+from flux_svd.errors import BadOutput, InvalidRequest, OutOfMemory, StorageFailed
 from flux_svd.ledger import Ledger
 from flux_svd.plan import Plan, keyframes_only
 from flux_svd.progress import Progress
 from flux_svd.request import make_request
 from flux_svd.session import Session
-from flux_svd.worker import Watchdog, Worker, supervise
+from flux_svd.worker import Watchdog, Worker, keep_worker, supervise
 from tests.fake_worker import counting_session
 from tests.fakes import FakeEngines
 
@@ -322,3 +326,129 @@ def test_the_watchdog_does_not_mind_quick_steps_that_pause_for_a_moment() -> Non
     assert watchdog.complaint() == ""
     now[0] += 2
     assert watchdog.complaint()
+
+
+def test_pictures_of_a_job_are_results_as_soon_as_each_is_done_and_stay_after_a_cancel(room: Room) -> None:
+    worker, engines = room
+    plan = worker.session.plan(make_request({"kind": "image", "prompt": "a dog", "seed": 7, "count": 3}))
+    job = worker.ledger.submit(plan)
+    seen: list[int] = []
+
+    def look(kind: str, step: int) -> None:
+        if step == 1:
+            seen.append(len(worker.ledger.job(job).results))
+            if len(seen) == 3:
+                worker.ledger.cancel(job)
+                time.sleep(4 * worker.beat_seconds)
+
+    engines.before_step = look
+    worker.run_next(threading.Event())
+    told = worker.ledger.job(job)
+    assert seen == [0, 1, 2]
+    assert (told.state, len(told.results)) == ("cancelled", 2)
+    assert all(Path(path).is_file() for path in told.results)
+    worker.ledger.retry(job)
+    assert worker.ledger.job(job).results == ()
+    engines.before_step = lambda kind, step: None
+    worker.run_next(threading.Event())
+    assert len(set(worker.ledger.job(job).results)) == 3
+
+
+def test_a_worker_that_is_silent_after_a_cancel_is_killed_and_the_next_goes_on(
+    room: Room, home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.1)
+    ledger = room[0].ledger
+    first, second = (ledger.submit(picture(room[0].session, seed)) for seed in (7, 8))
+    supervisor = threading.Thread(
+        target=supervise, args=(command(home, outputs, "child", 0.05), ledger, "child", threading.Event()),
+        kwargs={"first_wait_seconds": 0.1},
+    )  # fmt: skip
+    supervisor.start()
+    until(lambda: ledger.job(first).progress.phase == "draw")
+    [child] = [child for child in psutil.Process().children() if str(home) in child.cmdline()]
+    child.suspend()  # nothing in it can see the cancel
+    ledger.cancel(first)
+    until(lambda: ledger.job(second).state == "done")
+    supervisor.join(30)
+    assert ledger.job(first).state == "cancelled"
+    assert not child.is_running()
+
+
+def test_out_of_memory_and_bad_pictures_are_counted(room: Room) -> None:
+    worker, engines = room
+    for error in (OutOfMemory("too large"), BadOutput("not finite"), BadOutput("constant")):
+
+        def fails(kind: str, step: int, error: Exception = error) -> None:
+            raise error
+
+        engines.before_step = fails
+        worker.ledger.submit(picture(worker.session))
+        worker.run_next(threading.Event())
+    assert {"out of memory": 1, "bad output": 2, "ended failed": 3}.items() <= worker.ledger.tallies().items()
+
+
+# One process for each device.
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An nvidia-smi that tells of two different GPUs."""
+    told = tmp_path / "bin" / "nvidia-smi"
+    told.parent.mkdir()
+    told.write_text(
+        '#!/bin/sh\nif [ "$1" = -L ]; then echo "GPU 0: small (UUID: GPU-a)"; echo "GPU 1: large (UUID: GPU-b)"; exit; fi\n'
+        'case "$*" in *--id=1*) echo "large, 80000, 79000, 9.0";; *--id=0*) echo "small, 8000, 7000, 7.5";; '
+        '*) echo "small, 8000, 7000, 7.5"; echo "large, 80000, 79000, 9.0";; esac\n'
+    )
+    told.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{told.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_a_worker_process_sees_its_device_alone_before_it_loads_anything(
+    two_gpus: None, room: Room, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stands_in = tmp_path / "python"
+    stands_in.write_text(f'#!/bin/sh\necho "$CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER $FLUX_SVD_HOME $*" > {tmp_path}/told\n')
+    stands_in.chmod(0o755)
+    monkeypatch.setattr(worker_module.sys, "executable", str(stands_in))
+    keep_worker(room[0].ledger, threading.Event(), number=1, until_empty=True)
+    command = "-m flux_svd worker --alone worker-1 --device 1 --until-empty"
+    assert (tmp_path / "told").read_text() == f"1 PCI_BUS_ID {home} {command}\n"
+    with pytest.raises(InvalidRequest, match="0 to 1"):
+        keep_worker(room[0].ledger, threading.Event(), number=2)
+
+
+@pytest.mark.parametrize(
+    ("visible", "number", "sees", "name"), [(None, 1, "1", "small"), ("1", 0, "1", "large"), ("1,0", 1, "0", "large")]
+)
+def test_a_device_is_counted_among_those_the_process_was_given(
+    two_gpus: None, home: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, number: int, sees: str, name: str
+) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert environment_for(number)["CUDA_VISIBLE_DEVICES"] == sees
+    assert read_budget(home).device_name == name
+    assert count_devices() == (1 if visible == "1" else 2)
+
+
+def test_a_process_that_was_given_no_gpu_works_without(two_gpus: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert (read_budget(home).device, count_devices(), environment_for(0)) == ("cpu", 1, {})
+
+
+def test_a_patient_supervisor_takes_over_where_another_ends(room: Room, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, stop, began = room[0].ledger, threading.Event(), threading.Event()
+    monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "supervise", lambda *arguments, **options: began.set())
+    files.make_folder(home / "locks")
+    with FileLock(home / "locks" / "worker-0.lock", thread_local=False):
+        with pytest.raises(StorageFailed, match="runs already"):
+            keep_worker(ledger, stop)
+        waiting = threading.Thread(target=keep_worker, args=(ledger, stop), kwargs={"patient": True})
+        waiting.start()
+        assert not began.wait(0.2)
+    assert began.wait(30)
+    waiting.join(30)
