@@ -66,7 +66,7 @@ def measure(pairs: int, steps: int, side: int) -> dict[str, object]:
         recipe = ImageRecipe(
             model=spec.name, revision="", prompt="a red circle on a blue background", negative_prompt="", seed=seed,
             width=side, height=side, steps=steps, guidance=spec.guidance, guidance_kind=spec.guidance_kind, references=(),
-            precision="fp32", prompt_tokens=spec.prompt_tokens, tiled_decode=False, versions=(),
+            precision="fp32", prompt_tokens=spec.prompt_tokens, decode_tile=0, versions=(),
         )  # fmt: skip
         return engine.draw(recipe, (), count)
 

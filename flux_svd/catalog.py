@@ -30,10 +30,45 @@ class Licence:
 
 @dataclass(frozen=True)
 class Component:
-    """One part of a pipeline: its folder in the repository and how many parameters it has."""
+    """One part of a pipeline.
+
+    Attributes:
+        folder: in the repository.
+        blocks: what of it can visit a device one after the other: (how many, parameters of each), in the order they run.
+        leaf: parameters of its largest single layer.
+        fp32_for_fp16: its values overflow in fp16, so it runs in fp32 where the rest runs in fp16.
+    """
 
     folder: str
     parameters: int
+    blocks: tuple[tuple[int, int], ...] = ()
+    leaf: int = 0
+    fp32_for_fp16: bool = False
+
+    def bytes_at(self, precision: str) -> int:
+        """Return the bytes of its weights when the model is held at `precision` (bf16, fp16 or fp32)."""
+        return self.parameters * self.parameter_bytes(precision)
+
+    def parameter_bytes(self, precision: str) -> int:
+        return BYTES_PER_PARAMETER["fp32" if precision == "fp16" and self.fp32_for_fp16 else precision]
+
+
+@dataclass(frozen=True)
+class WorkingMemory:
+    """Bytes that live tensors take beside the weights, at two bytes an element.
+
+    Counted on meta-device builds of the published configurations (2026-11-20, diffusers 0.42.1): what operations make, as long
+    as it lives. Workspaces of libraries and fragmentation are not in it.
+
+    Attributes:
+        step: of one denoising step: for each token, text included; of a video model for each pixel of each frame, both branches.
+        decode: for each pixel, and of a video model for each frame decoded together.
+        encode: for each pixel of a picture that goes through the VAE.
+    """
+
+    step: int = 0
+    decode: int = 0
+    encode: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +77,7 @@ class ModelSpec:
 
     Attributes:
         size: default (width, height) in pixels; `size_multiple`: both sides must divide by it.
+        work: working memory beside the weights.
         guidance: default of the value that `guidance_kind` names: embedded in the model, or classifier-free; "none" ignores it.
         prompt_tokens: how many tokens the text encoder that carries the meaning reads; the rest of a prompt is cut.
         obeys: the controls that change this model's result.
@@ -65,6 +101,7 @@ class ModelSpec:
     size_multiple: int = 16
     size_max: int = 2048
     prompt_tokens: int = 512
+    work: WorkingMemory = WorkingMemory()
     obeys: frozenset[Control] = frozenset()
     pocket: bool = False
     unconfirmed: tuple[str, ...] = ()
@@ -75,13 +112,13 @@ class ModelSpec:
 
     def bytes_at(self, precision: str) -> int:
         """Return the bytes of all weights at `precision` (bf16, fp16 or fp32)."""
-        return self.parameters * BYTES_PER_PARAMETER[precision]
+        return sum(component.bytes_at(precision) for component in self.components)
 
     def component_bytes(self, folder: str, precision: str) -> int:
-        return sum(part.parameters for part in self.components if part.folder == folder) * BYTES_PER_PARAMETER[precision]
+        return sum(part.bytes_at(precision) for part in self.components if part.folder == folder)
 
     def largest_component_bytes(self, precision: str) -> int:
-        return max(component.parameters for component in self.components) * BYTES_PER_PARAMETER[precision]
+        return max(component.bytes_at(precision) for component in self.components)
 
 
 BYTES_PER_PARAMETER = {"bf16": 2, "fp16": 2, "fp32": 4}
@@ -109,23 +146,28 @@ SVD_COMMUNITY = Licence(
     "above that a paid licence. The licence file that comes with the weights decides.", needs_consent=True,
 )
 
-_CLIP_L = Component("text_encoder", 123_060_480)
-_T5_XXL = Component("text_encoder_2", 4_762_310_656)
+_CLIP_L = Component("text_encoder", 123_060_480, leaf=37_945_344)
+# diffusers, docs of the Flux pipeline, "Running FP16 inference": some activations of the text encoder overflow.
+_T5_XXL = Component("text_encoder_2", 4_762_310_656, leaf=131_596_288, fp32_for_fp16=True)
 _FLUX1_VAE = Component("vae", 83_819_683)
 _FLUX2_VAE = Component("vae", 84_046_115)
-_QWEN3_4B = Component("text_encoder", 4_022_468_096)
-_QWEN3_8B = Component("text_encoder", 8_190_735_360)
+_QWEN3_4B = Component("text_encoder", 4_022_468_096, leaf=388_956_160)
+_QWEN3_8B = Component("text_encoder", 8_190_735_360, leaf=622_329_856)
+_FLUX1_BLOCKS = ((19, 339_831_296), (38, 141_591_808))
+_FLUX1_WORK = WorkingMemory(step=106_600, decode=1_540, encode=1_290)
+_FLUX2_WORK = WorkingMemory(decode=1_540, encode=1_290)
 
 _FLUX1_DEV = ModelSpec(
     name="flux1-dev", title="FLUX.1 [dev]", family="flux1", repo="black-forest-labs/FLUX.1-dev", gated=True,
     licence=FLUX1_NC, steps=50, guidance=3.5, guidance_kind="embedded", prompt_tokens=512, obeys=frozenset({"guidance"}),
-    components=(_CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320), _FLUX1_VAE),
+    work=_FLUX1_WORK, components=(_CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320, _FLUX1_BLOCKS), _FLUX1_VAE),
     sources=("model card of the repository: 50 steps, guidance 3.5, 512 tokens", "black-forest-labs/flux model_licenses"),
 )
 _KLEIN_4B = ModelSpec(
     name="flux2-klein-4b", title="FLUX.2 [klein] 4B", family="flux2-klein", repo="black-forest-labs/FLUX.2-klein-4B",
     licence=APACHE, steps=4, prompt_tokens=512, obeys=frozenset({"references"}),
-    components=(_QWEN3_4B, Component("transformer", 3_875_544_576), _FLUX2_VAE),
+    components=(_QWEN3_4B, Component("transformer", 3_875_544_576, ((5, 245_367_296), (20, 122_683_648))), _FLUX2_VAE),
+    work=replace(_FLUX2_WORK, step=133_900),
     sources=("model card of the repository: 4 steps, guidance 1.0", "README of black-forest-labs/flux2: licences and sizes"),
 )
 _KLEIN_BASE_4B = replace(
@@ -134,12 +176,23 @@ _KLEIN_BASE_4B = replace(
     obeys=frozenset({"references", "guidance", "negative_prompt"}),
     sources=("model card of the repository: 50 steps, guidance 4.0", "README of black-forest-labs/flux2: licences and sizes"),
 )
-_KLEIN_9B_PARTS = (_QWEN3_8B, Component("transformer", 9_078_581_248), _FLUX2_VAE)
+_KLEIN_9B_PARTS = (
+    _QWEN3_8B, Component("transformer", 9_078_581_248, ((8, 436_208_128), (24, 218_104_064))), _FLUX2_VAE,
+)
+_KLEIN_9B_WORK = replace(_FLUX2_WORK, step=178_200)
+_SVD_BLOCKS = (
+    (1, 22_018_884), (1, 77_829_764), (1, 294_104_324), (1, 85_232_642),
+    (1, 196_674_563), (1, 489_498_886), (1, 132_929_926), (1, 36_052_166),
+)  # fmt: skip
 _SVD_XT = ModelSpec(
     name="svd-xt", title="Stable Video Diffusion XT (25 frames)", family="svd",
     repo="stabilityai/stable-video-diffusion-img2vid-xt", gated=True, licence=SVD_COMMUNITY, steps=25, guidance=1.0,
     size=(1024, 576), size_multiple=64,
-    components=(Component("image_encoder", 632_076_800), Component("unet", 1_524_623_082), Component("vae", 97_742_847)),
+    components=(
+        Component("image_encoder", 632_076_800, leaf=6_558_720), Component("unet", 1_524_623_082, _SVD_BLOCKS),
+        Component("vae", 97_742_847),
+    ),
+    work=WorkingMemory(step=564, decode=2_050, encode=1_290),
     sources=("model card of the repository: 25 frames at 576x1024", "arXiv:2410.05651 for 25 steps, guidance 1.0"),
     unconfirmed=("the licence text now shown on the Hub was not read; the repository of 2023-11 was non-commercial",),
 )
@@ -149,7 +202,7 @@ _ROWS: tuple[ModelSpec, ...] = (
     replace(
         _FLUX1_DEV, name="flux1-schnell", title="FLUX.1 [schnell]", repo="black-forest-labs/FLUX.1-schnell",
         licence=APACHE, steps=4, guidance=0.0, guidance_kind="none", prompt_tokens=256, obeys=frozenset(),
-        components=(_CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560), _FLUX1_VAE),
+        components=(_CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS), _FLUX1_VAE),
         sources=("model card of the repository: 4 steps, guidance 0, 256 tokens",),
         unconfirmed=("whether the repository still asks for a login before the download",),
     ),
@@ -157,19 +210,22 @@ _ROWS: tuple[ModelSpec, ...] = (
     _KLEIN_BASE_4B,
     replace(
         _KLEIN_4B, name="flux2-klein-9b", title="FLUX.2 [klein] 9B", repo="black-forest-labs/FLUX.2-klein-9B", gated=True,
-        licence=FLUX2_NC, components=_KLEIN_9B_PARTS,
+        licence=FLUX2_NC, components=_KLEIN_9B_PARTS, work=_KLEIN_9B_WORK,
     ),
     replace(
         _KLEIN_BASE_4B, name="flux2-klein-base-9b", title="FLUX.2 [klein] base 9B",
         repo="black-forest-labs/FLUX.2-klein-base-9B", gated=True, licence=FLUX2_NC, components=_KLEIN_9B_PARTS,
+        work=_KLEIN_9B_WORK,
     ),
     ModelSpec(
         name="flux2-dev", title="FLUX.2 [dev]", family="flux2", repo="black-forest-labs/FLUX.2-dev", gated=True,
         licence=FLUX2_NC, steps=50, guidance=4.0, guidance_kind="embedded", prompt_tokens=512,
         obeys=frozenset({"guidance", "references"}),
         components=(
-            Component("text_encoder", 24_011_361_280), Component("transformer", 32_223_281_152), _FLUX2_VAE,
+            Component("text_encoder", 24_011_361_280, leaf=671_088_640),
+            Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824))), _FLUX2_VAE,
         ),
+        work=replace(_FLUX2_WORK, step=265_400),
         sources=("model card of the repository: 50 steps (28 as a trade-off), guidance 4",),
     ),
     _SVD_XT,
@@ -193,12 +249,14 @@ _POCKET_ROWS: tuple[ModelSpec, ...] = (
             Component("text_encoder", 608_512), Component("text_encoder_2", 337_664), Component("transformer", 5_146_400),
             Component("vae", 984_931),
         ),
+        work=WorkingMemory(step=7_100, decode=193, encode=193),
         sources=("flux_svd/pocket/weights/pocket-flux/README.md",),
     ),
     ModelSpec(
         name="pocket-svd", title="Pocket SVD", family="svd", repo="", licence=MIT, pocket=True, steps=10, guidance=1.0,
         size=(160, 96), size_multiple=32, size_max=256,
         components=(Component("image_encoder", 271_168), Component("unet", 3_087_575), Component("vae", 984_931)),
+        work=WorkingMemory(step=42, decode=193, encode=193),
         sources=("flux_svd/pocket/weights/pocket-svd/README.md",),
     ),
     ModelSpec(

@@ -1,7 +1,7 @@
-"""What fits where: budget × model × size → a placement, by pure arithmetic. Knows no device and loads nothing.
+"""Amounts of memory: what a machine offers, what a placement promises, what work takes. Knows no device and loads nothing.
 
-Weights are exact (parameter counts × bytes). Working memory is an estimate until it is measured on
-a GPU; `device_margin` is kept free beside it.
+Weights are exact (parameter counts × bytes) and so is what live tensors take (counted on meta-device builds). What libraries
+add to that is an allowance until it is measured on a GPU; `device_margin` is kept free beside it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from flux_svd.catalog import ModelSpec
-from flux_svd.errors import DoesNotFit, InvalidRequest
+from flux_svd.catalog import BYTES_PER_PARAMETER, ModelSpec
+from flux_svd.errors import InvalidRequest
 
 GIB = 2**30
 Device = Literal["cuda", "mps", "cpu"]
-Offload = Literal["none", "model"]
+Offload = Literal["none", "model", "phases", "stream"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Budget:
         device_bytes: memory of that device; on cpu and mps the same memory as the host's.
         host_bytes: RAM the program may use.
         disk_bytes: free bytes where results and stages are written.
-        bf16: whether the device computes in bfloat16.
+        bf16: whether the device computes in bfloat16 by itself.
+        tried: levers (ways to place a model that are more than loading it) that have run on this device, or that the user
+            allowed untried.
     """
 
     device: Device
@@ -35,6 +37,7 @@ class Budget:
     host_bytes: int
     disk_bytes: int
     bf16: bool = True
+    tried: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,12 @@ class Placement:
     """Where and how one model runs; free to change without changing pixels.
 
     Attributes:
-        offload: "model" keeps each component in host memory until it is needed.
+        offload: "none": all of it stays on the device. "model": its parts wait in host memory and visit the device one by
+            one. "phases": its parts wait on the disk and visit memory one by one. "stream": blocks of its transformer visit
+            the device one by one, copied while the one before computes.
         peak_bytes: predicted peak on the device; `host_peak_bytes`: in host memory, which on cpu and mps includes the first.
+        resident_blocks: how many blocks stay on the device when the others stream.
+        decode_on_cpu: the VAE decodes on the processor, whatever device denoises.
     """
 
     model: str
@@ -51,44 +58,48 @@ class Placement:
     offload: Offload
     peak_bytes: int
     host_peak_bytes: int
+    resident_blocks: int = 0
+    decode_on_cpu: bool = False
+
+    @property
+    def rung(self) -> str:
+        """Name of the plan it belongs to, from fast to small."""
+        if self.device == "cpu":
+            return "P8"
+        unified = self.device == "mps"
+        return {"none": "P0", "model": "P1", "phases": "P1" if unified else "P7", "stream": "P3"}[self.offload]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a wish decides how much memory its work takes.
+
+    Attributes:
+        width, height: pixels.
+        references: pictures to work from.
+        tile: pixels of a side of the parts the VAE decodes; 0 decodes the whole picture at once.
+        frames: of a transition, 0 for a picture; `decode_chunk`: frames decoded together.
+    """
+
+    width: int
+    height: int
+    references: int = 0
+    tile: int = 0
+    frames: int = 0
+    decode_chunk: int = 1
 
 
 @dataclass(frozen=True)
 class Work:
-    """Working memory of one model beside its weights: while it denoises, and while its VAE decodes."""
+    """Working memory of one model beside its weights, phase by phase, in bytes."""
 
-    denoise_bytes: int
+    encode_bytes: int = 0
+    denoise_bytes: int = 0
     decode_bytes: int = 0
 
     @property
     def peak_bytes(self) -> int:
-        return max(self.denoise_bytes, self.decode_bytes)
-
-
-def place(spec: ModelSpec, precision: str, work: Work, budget: Budget) -> Placement:
-    """Return the fastest placement of `spec` that fits the budget: resident, else model offload.
-
-    Raises:
-        DoesNotFit: neither fits; the message names what is needed and what is there.
-    """
-    weights, largest = spec.bytes_at(precision), spec.largest_component_bytes(precision)
-    resident = weights + work.peak_bytes
-    if budget.device != "cuda":
-        peak = resident + PROCESS_BYTES
-        if peak <= budget.host_bytes:
-            return Placement(spec.name, budget.device, "none", resident, peak)
-        raise _does_not_fit(spec, precision, peak, budget.host_bytes, budget)
-    room = budget.device_bytes - device_margin(budget.device_bytes)
-    staging = PROCESS_BYTES + largest  # safetensors are mapped and copied part by part while loading
-    if resident <= room and staging <= budget.host_bytes:
-        return Placement(spec.name, "cuda", "none", resident, staging)
-    # one part at a time: the VAE is alone while it decodes
-    one_part = max(largest + work.denoise_bytes, spec.component_bytes("vae", precision) + work.decode_bytes)
-    if one_part <= room and weights + PROCESS_BYTES <= budget.host_bytes:
-        return Placement(spec.name, "cuda", "model", one_part, weights + PROCESS_BYTES)
-    if one_part > room:
-        raise _does_not_fit(spec, precision, one_part, room, budget)
-    raise _does_not_fit(spec, precision, weights + PROCESS_BYTES, budget.host_bytes, budget, of="host memory")
+        return max(self.encode_bytes, self.denoise_bytes, self.decode_bytes)
 
 
 def device_margin(device_bytes: int) -> int:
@@ -102,26 +113,33 @@ def device_margin(device_bytes: int) -> int:
 PROCESS_BYTES = int(1.5 * GIB)  # python, torch and diffusers imported: 1.0 GB resident was measured on Linux, CPU, 2026-11-20
 
 
-def image_work(width: int, height: int, references: int, tiled: bool, element_bytes: int) -> Work:
-    """Return the estimated working memory of drawing one picture.
-
-    At 1024² and two bytes an element: 0.5 GiB to denoise, as much again for each reference; 4 GiB to decode, a quarter of it
-    in tiles. Estimates, not yet measured on a GPU; published figures for decoding lie between 2.5 and 4.7 GiB.
-    """
-    pixels = width * height
-    denoise = int(0.5 * GIB * pixels / 2**20 * (1 + references))
-    decode = int(4.0 * GIB * pixels / 2**20 * (0.25 if tiled else 1.0))
-    return Work(denoise * element_bytes // 2, decode * element_bytes // 2)
+STEP_ALLOWANCE = 1.1  # workspaces and fragmentation on top of live tensors while denoising; not yet measured on a GPU
+DECODE_ALLOWANCE = 1.75  # the same in the VAE: 1.5 GiB of live tensors for 1024² against a published 2.5 to 4.7 GB reserved
+ENCODE_BYTES = GIB // 2  # of a text encoder: hidden states of all layers and unread logits, 0.3 GB for Qwen3-4B
+REFERENCE_TOKENS = 4096  # of a reference of one megapixel, to which the pipelines of FLUX.2 reduce larger ones
+PIXELS_PER_TOKEN = 16 * 16
 
 
-def film_work(width: int, height: int, frames: int, decode_chunk: int, element_bytes: int) -> Work:
-    """Return the estimated working memory of one transition.
-
-    Denoising 25 frames of 1024×576 with both branches: about 7 GiB; decoding: about 1.3 GiB a frame of the chunk. Estimates,
-    not yet measured on a GPU.
-    """
-    scale = width * height / (1024 * 576) * element_bytes / 2
-    return Work(int(7.0 * GIB * frames / 25 * scale), int(1.3 * GIB * decode_chunk * scale))
+def work_of(spec: ModelSpec, precision: str, shape: Shape) -> Work:
+    """Return what `spec` takes beside its weights to make something of this shape."""
+    element = BYTES_PER_PARAMETER[precision]
+    pixels, halves = shape.width * shape.height, element / 2  # the catalogue counts at two bytes an element
+    if spec.family == "svd":
+        # The VAE encodes in float32 whatever the rest computes in: half precision overflows there.
+        widened = spec.component_bytes("vae", "fp32") - spec.component_bytes("vae", precision)
+        encode = int(DECODE_ALLOWANCE * spec.work.encode * pixels * 2) + widened
+        denoise = int(STEP_ALLOWANCE * spec.work.step * pixels * shape.frames * halves)
+        return Work(encode, denoise, int(DECODE_ALLOWANCE * spec.work.decode * pixels * shape.decode_chunk * halves))
+    tokens = pixels // PIXELS_PER_TOKEN + spec.prompt_tokens + shape.references * REFERENCE_TOKENS
+    at_once = min(pixels, shape.tile**2) if shape.tile else pixels
+    whole = 2 * 3 * element * (pixels - at_once)  # what is decoded of the whole picture, and its copy while tiles are joined
+    reading = REFERENCE_TOKENS * PIXELS_PER_TOKEN * spec.work.encode if shape.references else 0
+    encode = spec.bytes_at("fp32") if spec.pocket else ENCODE_BYTES
+    return Work(
+        max(encode, int(DECODE_ALLOWANCE * reading * halves)),
+        int(STEP_ALLOWANCE * spec.work.step * tokens * halves),
+        int(DECODE_ALLOWANCE * spec.work.decode * at_once * halves) + whole,
+    )
 
 
 def parse_bytes(text: str, *, field: str = "vram") -> int:
@@ -143,13 +161,3 @@ def parse_bytes(text: str, *, field: str = "vram") -> int:
 
 def format_gib(amount: int) -> str:
     return f"{amount / GIB:.1f} GiB" if amount >= GIB // 10 else f"{amount / 2**20:.0f} MiB"
-
-
-def _does_not_fit(
-    spec: ModelSpec, precision: str, needed: int, there: int, budget: Budget, of: str = ""
-) -> DoesNotFit:
-    where = of or ("memory" if budget.device != "cuda" else "device memory")
-    return DoesNotFit(
-        f"{spec.name} needs {format_gib(needed)} of {where} at {precision}; {budget.device_name} has {format_gib(there)} "
-        "for it. Try a smaller size, or a smaller model such as flux2-klein-4b or pocket-flux."
-    )

@@ -44,6 +44,7 @@ class Plan:
         recipes: one for each artifact.
         placements: one for each model: image model first, scorer last.
         seconds: predicted from what steps took here before; None while that is not known.
+        fallbacks: for each model, in order, where it goes on if its placement runs out of memory.
     """
 
     request: Request
@@ -53,6 +54,7 @@ class Plan:
     decisions: tuple[Decision, ...]
     stages: tuple[storyboard.MotionStage, ...] = ()
     seconds: float | None = None
+    fallbacks: tuple[Placement, ...] = ()
 
     @property
     def peak_bytes(self) -> int:
@@ -93,7 +95,8 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "decisions": [asdict(note) for note in plan.decisions],
         "stages": [asdict(stage) for stage in plan.stages],
-        "placements": [asdict(placement) for placement in plan.placements],
+        "placements": [{**asdict(placement), "rung": placement.rung} for placement in plan.placements],
+        "fallbacks": [{**asdict(placement), "rung": placement.rung} for placement in plan.fallbacks],
         "peak_bytes": plan.peak_bytes,
         "host_peak_bytes": plan.host_peak_bytes,
         "seconds": plan.seconds,
@@ -113,6 +116,7 @@ def plan_to_json(plan: Plan) -> str:
             "decisions": [asdict(note) for note in plan.decisions],
             "stages": [asdict(stage) for stage in plan.stages],
             "seconds": plan.seconds,
+            "fallbacks": [asdict(placement) for placement in plan.fallbacks],
         },
         sort_keys=True, separators=(",", ":"), allow_nan=False,
     )
@@ -135,6 +139,7 @@ def plan_from_json(text: str) -> Plan:
             tuple(_row(Decision, row) for row in values["decisions"]),
             tuple(_row(storyboard.MotionStage, row) for row in values["stages"]),
             values["seconds"],
+            tuple(_row(Placement, row) for row in values["fallbacks"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a plan of this version: {error!r}") from error

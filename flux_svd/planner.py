@@ -9,24 +9,23 @@ from importlib.metadata import PackageNotFoundError, version
 from flux_svd import memory, storyboard, timeline
 from flux_svd.catalog import (
     AUTO_IMAGE,
-    AUTO_SCORER,
     AUTO_VIDEO,
-    BYTES_PER_PARAMETER,
     IMAGE_FAMILIES,
     MODELS,
     Family,
     ModelSpec,
     find_model,
 )
-from flux_svd.errors import DoesNotFit, InvalidRequest, ModelUnavailable
-from flux_svd.memory import Budget, Placement
+from flux_svd.errors import InvalidRequest, ModelUnavailable
+from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer, usual_shape
+from flux_svd.memory import Budget
 from flux_svd.methods import ALIGNMENT_ROUNDS, METHODS
+from flux_svd.placing import can_place
 from flux_svd.plan import Decision, Inventory, Plan
 from flux_svd.recipe import (
     GivenPicture,
     ImageRecipe,
     KeyframeRecipe,
-    Precision,
     TransitionRecipe,
     Versions,
     VideoRecipe,
@@ -35,7 +34,6 @@ from flux_svd.recipe import (
 )
 from flux_svd.request import ImageRequest, Request, VideoRequest
 
-TILED_ABOVE_PIXELS = 1024 * 1024  # the VAE's own training size; larger decodes go in tiles
 RANDOM_SEED_MAX = 2**32 - 1  # drawn seeds stay exact in a browser's numbers
 
 
@@ -72,11 +70,11 @@ def _plan_images(
     spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
     width, height = _size(request, spec, spec.size, notes)
     prompts = [(request.prompt, derive_seed(seed, "image", index)) for index in range(request.count)]
-    recipes = _image_recipes(request, spec, prompts, width, height, budget, notes)
+    recipes, drawing = _image_recipes(request, spec, prompts, width, height, budget, notes)
     if request.count > 1:
         notes.append(Decision("count", str(request.count), "each picture has a seed of its own, derived from the first"))
-    placed = _place_image(spec, recipes[0], budget, notes)
-    return Plan(request, seed, recipes, (placed, _place_scorer(budget, inventory, notes)), tuple(notes))
+    scorer = fit_scorer(budget, inventory, notes)
+    return Plan(request, seed, recipes, (drawing.placement, scorer), tuple(notes), fallbacks=drawing.fallbacks)
 
 
 def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]) -> Plan:
@@ -87,7 +85,7 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
     line = timeline.lay_out(request, notes)
     # One seed for all keyframes: FLUX keeps composition and subject more alike from the same noise.
     prompts = [(timed.stage.prompt, seed if timed.seed is None else timed.seed) for timed in line.stages]
-    drawn = _image_recipes(request, spec, prompts, width, height, budget, notes)
+    drawn, drawing = _image_recipes(request, spec, prompts, width, height, budget, notes)
     keyframes = tuple(
         recipe if timed.picture is None else GivenPicture(timed.picture, width, height)
         for timed, recipe in zip(line.stages, drawn, strict=True)
@@ -95,24 +93,24 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
     given = len({timed.picture for timed in line.stages} - {None})
     notes.append(Decision("keyframes", str(len(keyframes)), "all from one seed, so that the subject stays alike" if not given
                           else f"{given} given, cut to {width} × {height}; the others from one seed"))
-    placed = _place_image(spec, drawn[0], budget, notes)
     transitions = _transitions(request, video, keyframes, line.ways, seed, budget, notes)
     longest = max(part.frames for part in transitions)
-    chunk = 8
+    moving = fit_film(video, transitions[0].precision, (width, height), longest, budget, notes)
+    chunk = moving.shape.decode_chunk
     film = VideoRecipe(
         keyframes=keyframes, transitions=transitions, width=width, height=height, fps=request.fps,
-        decode_chunk=chunk, decode_overlap=2,  # a third of the worst frame's error of no overlap (tiny random weights)
+        decode_chunk=chunk,
+        decode_overlap=dict(CHUNKS)[chunk],  # 2 leave a third of the worst frame's error of no overlap (tiny random weights)
         fade_frames=3, crf=18,  # visually lossless by the usual reading of x264
         versions=installed_versions("imageio-ffmpeg"),
     )
     notes.append(Decision("film", f"{film.frames} frames · {film.fps} fps · {film.seconds_long:.2f} s",
                           "transitions share their keyframe, so it is counted once"))
-    element = BYTES_PER_PARAMETER[transitions[0].precision]
-    work = memory.film_work(width, height, longest, chunk, element)
-    moving = memory.place(video, transitions[0].precision, work, budget)
-    notes.append(_placement_note(moving))
-    scorer = _place_scorer(budget, inventory, notes)
-    return Plan(request, seed, (film,), (placed, moving, scorer), tuple(notes), tuple(timed.stage for timed in line.stages))
+    scorer = fit_scorer(budget, inventory, notes)
+    return Plan(
+        request, seed, (film,), (drawing.placement, moving.placement, scorer), tuple(notes),
+        tuple(timed.stage for timed in line.stages), fallbacks=(*drawing.fallbacks, *moving.fallbacks),
+    )
 
 
 def _choose(
@@ -133,10 +131,7 @@ def _choose(
             if candidate.name in inventory.on_disk:
                 passed_over.append(f"the licence of {candidate.name} is not accepted yet")
             continue
-        try:
-            precision = _precision(candidate, budget)
-            memory.place(candidate, precision, _usual_work(candidate, precision), budget)
-        except DoesNotFit:
+        if not can_place(candidate, choose_precision(candidate, budget)[0], usual_shape(candidate), budget):
             passed_over.append(f"{candidate.name} does not fit this machine")
             continue
         why = "the best model that is on disk and fits" if not candidate.pocket else (
@@ -162,19 +157,6 @@ def _check_available(spec: ModelSpec, inventory: Inventory) -> None:
         )
 
 
-def _precision(spec: ModelSpec, budget: Budget) -> Precision:
-    if spec.pocket:
-        return "fp32"  # tiny, and fp16 is slow on processors
-    return "bf16" if budget.bf16 else "fp16"
-
-
-def _usual_work(spec: ModelSpec, precision: str) -> memory.Work:
-    element = BYTES_PER_PARAMETER[precision]
-    if spec.family == "svd":
-        return memory.film_work(*spec.size, storyboard.MAX_TRAINED_FRAMES, 8, element)
-    return memory.image_work(*spec.size, 0, False, element)
-
-
 def _size(
     request: ImageRequest | VideoRequest, spec: ModelSpec, default: tuple[int, int], notes: list[Decision]
 ) -> tuple[int, int]:
@@ -198,7 +180,7 @@ def _check_sides(width: int, height: int, spec: ModelSpec) -> None:
 def _image_recipes(
     request: ImageRequest | VideoRequest, spec: ModelSpec, prompts: list[tuple[str, int]], width: int, height: int,
     budget: Budget, notes: list[Decision],
-) -> tuple[ImageRecipe, ...]:
+) -> tuple[tuple[ImageRecipe, ...], Fit]:
     for field, control, given in (
         ("references", "references", bool(request.references)),
         ("negative_prompt", "negative_prompt", bool(request.negative_prompt)),
@@ -213,50 +195,22 @@ def _image_recipes(
     if spec.guidance_kind != "none":
         notes.append(Decision("guidance", f"{guidance:g}", "as asked" if request.guidance is not None
                               else f"the default of {spec.name}"))
-    tiled = width * height > TILED_ABOVE_PIXELS
-    if tiled:
-        notes.append(Decision("decode", "in tiles", "the picture is larger than one megapixel"))
+    precision, why = choose_precision(spec, budget)
+    notes.append(Decision("precision", precision, why))
+    fit = fit_picture(spec, precision, (width, height), len(request.references), budget, notes)
+    notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))
     versions = installed_versions("torch", "diffusers", "transformers")
-    return tuple(
+    recipes = tuple(
         ImageRecipe(
             model=spec.name, revision=spec.revision, prompt=prompt, negative_prompt=request.negative_prompt or "",
             seed=seed, width=width, height=height, steps=steps,
             guidance=guidance if spec.guidance_kind != "none" else 0.0, guidance_kind=spec.guidance_kind,
-            references=request.references, precision=_precision(spec, budget), prompt_tokens=spec.prompt_tokens,
-            tiled_decode=tiled, versions=versions,
+            references=request.references, precision=precision, prompt_tokens=spec.prompt_tokens,
+            decode_tile=fit.shape.tile, versions=versions,
         )
         for prompt, seed in prompts
     )
-
-
-def _place_image(spec: ModelSpec, recipe: ImageRecipe, budget: Budget, notes: list[Decision]) -> Placement:
-    element = BYTES_PER_PARAMETER[recipe.precision]
-    work = memory.image_work(
-        recipe.width, recipe.height, len(recipe.references), recipe.tiled_decode, element
-    )
-    placed = memory.place(spec, recipe.precision, work, budget)
-    why = "pocket models are tiny" if spec.pocket else "the published weights" if budget.bf16 else "this GPU has no bf16"
-    notes.append(Decision("precision", recipe.precision, why))
-    notes.append(_placement_note(placed))
-    notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))
-    return placed
-
-
-def _place_scorer(budget: Budget, inventory: Inventory, notes: list[Decision]) -> Placement:
-    spec = next(row for row in map(MODELS.__getitem__, AUTO_SCORER) if row.pocket or inventory.has(row))
-    notes.append(Decision("scorer", spec.name, "on disk" if not spec.pocket else "clip-vit-b-32 is not on this disk"))
-    return memory.place(spec, "fp32", memory.Work(memory.GIB // 4), _as_host(budget))
-
-
-def _as_host(budget: Budget) -> Budget:
-    """Return the same machine without its device: scoring runs beside the engines, on the processor."""
-    return Budget("cpu", budget.device_name, budget.host_bytes, budget.host_bytes, budget.disk_bytes)
-
-
-def _placement_note(placed: Placement) -> Decision:
-    how = "all of it stays on the device" if placed.offload == "none" else "each part visits the device when it is needed"
-    value = f"{placed.model} on {placed.device}, {'resident' if placed.offload == 'none' else 'model offload'}"
-    return Decision("placement", value, f"{how}: about {memory.format_gib(placed.peak_bytes)}")
+    return recipes, fit
 
 
 def _transitions(
@@ -284,7 +238,7 @@ def _transitions(
                 motion_bucket_id=request.motion_bucket_id, conditioning_fps=request.conditioning_fps or min(request.fps, 30),
                 noise_aug_strength=0.02,  # SVD model card; arXiv:2410.05651 uses the same
                 motion_alignment=alignment, alignment_rounds=ALIGNMENT_ROUNDS, renoise_share=method.renoise_share,
-                precision=_precision(video, budget), versions=versions,
+                precision=choose_precision(video, budget)[0], versions=versions,
             )
         )
     if request.conditioning_fps is None and request.fps > 30:

@@ -27,7 +27,11 @@ class ImageRecipe:
         width, height: pixels.
         guidance: embedded value or classifier-free scale, as `guidance_kind` says; 0.0 where the kind is "none".
         prompt_tokens: how many tokens the encoder reads.
-        tiled_decode: the VAE decodes in tiles (changes pixels slightly).
+        decode_tile: pixels of a side of the parts the VAE decodes (changes pixels slightly); 0 decodes the whole at once.
+        cfg_scale: real classifier-free guidance beside an embedded value, away from the negative prompt; 1.0 is none.
+        guidance_curve: the guidance of each step where it changes on the way; () is `guidance` in all.
+        start, strength: the stored picture to begin at, and the share of the steps that are taken from there; "" and 1.0 is noise.
+        variation_seed, variation: the noise is turned from the seed's own towards another by this share of the way.
     """
 
     model: str
@@ -43,9 +47,20 @@ class ImageRecipe:
     references: tuple[str, ...]
     precision: Precision
     prompt_tokens: int
-    tiled_decode: bool
+    decode_tile: int
     versions: Versions
+    cfg_scale: float = 1.0
+    guidance_curve: tuple[float, ...] = ()
+    start: str = ""
+    strength: float = 1.0
+    variation_seed: int = 0
+    variation: float = 0.0
     kind: Literal["image"] = "image"
+
+    @property
+    def first_step(self) -> int:
+        """Index of the first step that is taken: beyond 0 where the picture begins at another (as `FluxImg2ImgPipeline`)."""
+        return int(self.steps - min(self.steps * self.strength, self.steps)) if self.start else 0
 
 
 @dataclass(frozen=True)

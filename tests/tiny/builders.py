@@ -93,7 +93,7 @@ def image_recipe(name: str, **changes: Any) -> ImageRecipe:
     base = ImageRecipe(
         model=name, revision="", prompt="a red fox", negative_prompt="", seed=7, width=SIDE, height=SIDE, steps=4,
         guidance=spec.guidance, guidance_kind=spec.guidance_kind, references=(), precision="fp32",
-        prompt_tokens=PROMPT_TOKENS[spec.family], tiled_decode=False, versions=(),
+        prompt_tokens=PROMPT_TOKENS[spec.family], decode_tile=0, versions=(),
     )  # fmt: skip
     return replace(base, **changes)
 

@@ -1,0 +1,234 @@
+"""Placements: exact weights, counted working memory, budgets of every kind kept, and refusals that say what would fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from flux_svd.catalog import MODELS, ModelSpec
+from flux_svd.errors import DoesNotFit
+from flux_svd.fitting import choose_precision, fit_film, fit_picture
+from flux_svd.memory import GIB, PROCESS_BYTES, Budget, Shape, device_margin, work_of
+from flux_svd.placing import can_place, fallbacks, place, placements, room_of
+from flux_svd.plan import Decision
+from tests import full_size
+
+CARDS = [
+    *(Budget("cuda", f"a GPU of {gib} GiB", gib * GIB, 64 * GIB, 2**40) for gib in (4, 6, 8, 12, 16, 24, 48, 80, 141)),
+    Budget("cuda", "a GPU of 12 GiB with 16 GiB of RAM", 12 * GIB, 13 * GIB, 2**40),
+    Budget("cuda", "Tesla T4", 15 * GIB, 12 * GIB, 2**40, bf16=False),
+    Budget("mps", "Apple silicon, 16 GiB", 16 * GIB * 2 // 3, 12 * GIB, 2**40),
+    Budget("cpu", "a laptop of 16 GiB", 13 * GIB, 13 * GIB, 2**40, bf16=False),
+]
+IMAGE = [spec for spec in MODELS.values() if spec.family not in ("svd", "clip")]
+FILM = [spec for spec in MODELS.values() if spec.family == "svd"]
+SIZES = [(512, 512), (1024, 1024), (832, 1216), (2048, 2048)]
+EVERY_LEVER = frozenset({"stream"})
+
+
+def card(name: str) -> Budget:
+    return next(row for row in CARDS if name in row.device_name)
+
+
+def keeps(budget: Budget, device: str, peak: int, host_peak: int) -> bool:
+    """Whether a prediction stays within a budget; written apart from the planner's own arithmetic."""
+    if device == "cuda":
+        return peak <= budget.device_bytes - device_margin(budget.device_bytes) and host_peak <= budget.host_bytes
+    return peak <= budget.device_bytes and host_peak <= budget.host_bytes
+
+
+@pytest.mark.parametrize("untried", [False, True])
+@pytest.mark.parametrize("budget", CARDS, ids=lambda budget: budget.device_name)
+@pytest.mark.parametrize("spec", IMAGE, ids=lambda spec: spec.name)
+def test_pictures_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpec, budget: Budget, untried: bool) -> None:
+    budget = dataclasses.replace(budget, tried=EVERY_LEVER if untried else frozenset())
+    precision = choose_precision(spec, budget)[0]
+    for size in (spec.size,) if spec.pocket else SIZES:
+        for references in (0, 4) if "references" in spec.obeys else (0,):
+            try:
+                fit = fit_picture(spec, precision, size, references, budget, [])
+            except DoesNotFit as refusal:
+                assert re.search(r"It fits (at|with)|largest model that fits|--untried|more memory", str(refusal)), refusal
+                continue
+            for row in (fit.placement, *fit.fallbacks):
+                if row.device == budget.device:
+                    assert keeps(budget, row.device, row.peak_bytes, row.host_peak_bytes), row
+                assert row.host_peak_bytes <= budget.host_bytes
+            assert untried or fit.placement.offload != "stream"
+
+
+@pytest.mark.parametrize("budget", CARDS, ids=lambda budget: budget.device_name)
+@pytest.mark.parametrize("spec", FILM, ids=lambda spec: spec.name)
+def test_films_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpec, budget: Budget) -> None:
+    precision = choose_precision(spec, budget)[0]
+    for size in (spec.size,) if spec.pocket else ((576, 320), (1024, 576)):
+        for frames in (14, 23, 25):
+            try:
+                fit = fit_film(spec, precision, size, frames, budget, [])
+            except DoesNotFit as refusal:
+                assert re.search(r"It fits at|largest model that fits|--untried|more memory", str(refusal)), refusal
+                continue
+            for row in (fit.placement, *fit.fallbacks):
+                if row.device == budget.device:
+                    assert keeps(budget, row.device, row.peak_bytes, row.host_peak_bytes), row
+
+
+@pytest.mark.parametrize(
+    ("gib", "model", "expected"),
+    [
+        (12, "flux2-klein-4b", "P1"), (24, "flux2-klein-4b", "P0"), (24, "flux2-klein-9b", "P1"), (48, "flux2-klein-9b", "P0"),
+        (48, "flux1-dev", "P0"), (24, "flux1-dev", "refused"), (80, "flux2-dev", "P1"), (141, "flux2-dev", "P0"),
+        (4, "flux2-klein-4b", "refused"), (4, "pocket-flux", "P0"),
+    ],
+)  # fmt: skip
+def test_the_fastest_that_fits_is_taken(gib: int, model: str, expected: str) -> None:
+    budget = Budget("cuda", "a GPU", gib * GIB, 128 * GIB, 2**40)
+    try:
+        taken = place(MODELS[model], "bf16", Shape(1024, 1024, tile=512), budget).rung
+    except DoesNotFit:
+        taken = "refused"
+    assert taken == expected
+
+
+def test_streaming_keeps_as_many_blocks_as_fit_and_is_only_offered() -> None:
+    spec, budget, shape = MODELS["flux1-dev"], card("GPU of 12 GiB"), Shape(1024, 1024, tile=512)
+    with pytest.raises(DoesNotFit, match="untried on such a device: add --untried"):
+        place(spec, "bf16", shape, budget)
+    allowed = dataclasses.replace(budget, tried=EVERY_LEVER)
+    placed = place(spec, "bf16", shape, allowed)
+    assert (placed.rung, placed.offload) == ("P3", "stream")
+    every = list(placements(spec, "bf16", shape, dataclasses.replace(allowed, device_bytes=2**50)))
+    more = next(row for row in every if row.resident_blocks == placed.resident_blocks + 1)
+    assert placed.peak_bytes <= room_of(allowed) < more.peak_bytes
+
+
+def test_a_host_too_small_for_the_weights_leaves_the_parts_on_the_disk() -> None:
+    placed = place(MODELS["flux2-klein-4b"], "bf16", Shape(1024, 1024), card("with 16 GiB of RAM"))
+    assert (placed.offload, placed.rung) == ("phases", "P7")
+
+
+def test_apple_silicon_with_16_gib_takes_one_part_after_the_other() -> None:
+    placed = place(MODELS["flux2-klein-4b"], "bf16", Shape(1024, 1024), card("Apple"))
+    assert (placed.device, placed.offload, placed.rung) == ("mps", "phases", "P1")
+
+
+def test_a_t4_computes_in_fp16_and_counts_the_text_encoder_of_flux1_in_fp32() -> None:
+    t4, spec = card("T4"), MODELS["flux1-schnell"]
+    precision, why = choose_precision(spec, t4)
+    assert (precision, "text_encoder_2 in fp32" in why) == ("fp16", True)
+    t5 = spec.component_bytes("text_encoder_2", "fp16")
+    assert t5 == 4 * 4_762_310_656
+    with pytest.raises(DoesNotFit, match=r"largest model that fits is (flux2-klein|pocket)"):
+        fit_picture(spec, precision, (1024, 1024), 0, t4, [])
+
+
+def test_a_processor_without_bf16_computes_in_fp32_where_that_fits() -> None:
+    spec = MODELS["flux2-klein-4b"]
+    small, large = (Budget("cpu", "a processor", gib * GIB, gib * GIB, 2**40, bf16=False) for gib in (16, 64))
+    assert choose_precision(spec, small)[0] == "bf16"
+    assert "slow" in choose_precision(spec, small)[1]
+    assert choose_precision(spec, large)[0] == "fp32"
+
+
+def test_a_refusal_names_the_largest_size_that_fits() -> None:
+    budget = Budget("cuda", "a GPU", int(9.5 * GIB), int(10.5 * GIB), 2**40)
+    spec = MODELS["flux2-klein-4b"]
+    with pytest.raises(DoesNotFit) as refused:
+        place(spec, "bf16", Shape(2048, 2048, tile=512), budget)
+    found = re.search(r"It fits at (\d+) × (\d+)", str(refused.value))
+    assert found, refused.value
+    width, height = int(found[1]), int(found[2])
+    assert can_place(spec, "bf16", Shape(width, height, tile=512), budget)
+    assert not can_place(spec, "bf16", Shape(width + 16, height + 16, tile=512), budget)
+
+
+def test_an_untiled_decode_that_does_not_fit_is_tiled_and_the_plan_says_so() -> None:
+    notes: list[Decision] = []
+    budget = dataclasses.replace(card("GPU of 4 GiB"), tried=EVERY_LEVER)
+    fit = fit_picture(MODELS["flux2-klein-4b"], "bf16", (1024, 1024), 0, budget, notes)
+    assert (fit.placement.offload, fit.shape.tile) == ("stream", 512)
+    assert [(note.value, note.why) for note in notes if note.what == "decode"] == [
+        ("in tiles of 512 pixels", "decoding it at once does not fit")
+    ]
+    larger = fit_picture(MODELS["flux2-klein-4b"], "bf16", (1024, 1024), 0, card("GPU of 12 GiB"), [])
+    assert larger.shape.tile == 0  # the VAE is alone while it decodes
+
+
+def test_a_picture_above_one_megapixel_is_always_tiled() -> None:
+    fit = fit_picture(MODELS["flux2-klein-4b"], "bf16", (2048, 2048), 0, card("GPU of 141 GiB"), [])
+    assert fit.shape.tile == 1024
+
+
+def test_the_chunk_of_a_film_shrinks_until_it_fits_and_the_plan_says_so() -> None:
+    chunks, told = {}, {}
+    for gib in (12, 16, 24, 48):
+        notes: list[Decision] = []
+        budget = Budget("cuda", "a GPU", gib * GIB, 64 * GIB, 2**40)
+        chunks[gib] = fit_film(MODELS["svd-xt"], "fp16", (1024, 576), 23, budget, notes).shape.decode_chunk
+        told[gib] = [note.value for note in notes if note.what == "decode"]
+    assert chunks == {12: 4, 16: 4, 24: 8, 48: 8}
+    assert told == {12: ["4 frames at once"], 16: ["4 frames at once"], 24: [], 48: []}
+
+
+def test_fallbacks_take_ever_less_of_the_device_and_end_on_the_processor() -> None:
+    budget = Budget("cuda", "a GPU", 48 * GIB, 128 * GIB, 2**40)
+    shape = Shape(1024, 1024)
+    placed = place(MODELS["flux1-dev"], "bf16", shape, budget)
+    rows = fallbacks(placed, MODELS["flux1-dev"], "bf16", shape, budget)
+    on_gpu = [row for row in rows if row.device == "cuda"]
+    assert [row.peak_bytes for row in on_gpu] == sorted((row.peak_bytes for row in on_gpu), reverse=True)
+    assert on_gpu[-1].resident_blocks == 0
+    assert len(on_gpu) < 12  # halved each time, not one block after the other
+    assert rows[-1].device == "cpu"
+
+
+@pytest.mark.parametrize(("model", "part"), [(model, part) for model, parts in full_size.PARTS.items() for part in parts])
+def test_weights_are_those_of_the_classes_at_full_size(model: str, part: str) -> None:
+    built = full_size.build(model, part)
+    sizes = [parameter.numel() for parameter in built.parameters()]
+    row = next(row for row in MODELS[model].components if row.folder == part)
+    assert row.parameters == sum(sizes)
+    if row.blocks:
+        lists = (built.get_submodule(name) for name in full_size.BLOCKS[type(built).__name__])
+        counted = [sum(weight.numel() for weight in block.parameters()) for blocks in lists for block in blocks]  # type: ignore
+        assert [size for count, size in row.blocks for _ in range(count)] == counted
+    if row.leaf:
+        leaves = (sum(weight.numel() for weight in inner.parameters(recurse=False)) for inner in built.modules())
+        assert row.leaf == max(leaves)
+
+
+@pytest.mark.parametrize("model", ["flux1-dev", "flux2-klein-4b", "flux2-klein-9b", "flux2-dev"])
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (1024, 1024), (832, 1216)])
+def test_a_step_is_predicted_between_its_live_tensors_and_a_quarter_more(model: str, width: int, height: int) -> None:
+    built = full_size.build(model, "transformer")
+    step = full_size.flux1_step if model == "flux1-dev" else full_size.flux2_step
+    counted = step(built, width, height)
+    predicted = work_of(MODELS[model], "bf16", Shape(width, height)).denoise_bytes
+    assert counted <= predicted <= 1.25 * counted
+
+
+def test_a_reference_adds_its_tokens() -> None:
+    counted = full_size.flux2_step(full_size.build("flux2-klein-4b", "transformer"), 1024, 1024, references=2)
+    predicted = work_of(MODELS["flux2-klein-4b"], "bf16", Shape(1024, 1024, references=2)).denoise_bytes
+    assert counted <= predicted <= 1.25 * counted
+
+
+@pytest.mark.parametrize("frames", [14, 23])
+def test_a_call_of_the_video_model_is_predicted_between_its_live_tensors_and_a_quarter_more(frames: int) -> None:
+    counted = full_size.unet_call(full_size.build("svd-xt", "unet"), 1024, 576, frames)
+    predicted = work_of(MODELS["svd-xt"], "fp16", Shape(1024, 576, frames=frames)).denoise_bytes
+    assert counted <= predicted <= 1.25 * counted
+
+
+@pytest.mark.parametrize(("model", "channels", "frames"), [("flux1-dev", 16, 1), ("flux2-klein-4b", 32, 1), ("svd-xt", 4, 4)])
+def test_decoding_is_predicted_above_its_live_tensors(model: str, channels: int, frames: int) -> None:
+    counted = full_size.decode(full_size.build(model, "vae"), 1024, 576, frames, channels)
+    shape = Shape(1024, 576, frames=25 if frames > 1 else 0, decode_chunk=frames)
+    assert 1.5 * counted <= work_of(MODELS[model], "bf16", shape).decode_bytes <= 2 * counted
+
+
+def test_the_process_itself_is_counted_in_host_memory() -> None:
+    placed = place(MODELS["pocket-flux"], "fp32", Shape(128, 128), card("laptop"))
+    assert placed.host_peak_bytes >= PROCESS_BYTES + MODELS["pocket-flux"].bytes_at("fp32")
