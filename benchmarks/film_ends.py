@@ -74,7 +74,9 @@ def _measure(prompt: str, seed: int, steps: int | None) -> dict[str, object]:
             for n, part in enumerate(recipe.transitions):
                 one = dataclasses.replace(recipe, transitions=(part,), keyframes=recipe.keyframes[n : n + 2])
                 latents = svd.sample(part, keys[n], keys[n + 1], ignore_steps, pin_ends=pinned)
-                film = svd.decode(latents, keys[n : n + 2], (0, part.kept_frames - 1), one, ignore_steps)
+                film = svd.decode([latents], keys[n : n + 2], (0, part.kept_frames - 1), one, ignore_steps)
+                for _ in film.frames:
+                    pass  # the ends are told as the frames come
                 values += film.raw_psnr
                 if pinned:
                     best += film.round_trip_psnr

@@ -1,9 +1,11 @@
-"""Frames → a verified film file, through the ffmpeg that imageio-ffmpeg brings. Knows no recipe and no model."""
+"""Frames, one by one → a verified film file, through the ffmpeg that imageio-ffmpeg brings. Knows no recipe and no model."""
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from flux_svd import files
 from flux_svd.errors import EncodingFailed
 
-Frames = NDArray[np.uint8]  # (frames, height, width, 3)
+Frame = NDArray[np.uint8]  # (height, width, 3)
 ENCODE_TIMEOUT_SECONDS = 600.0
 # Grey levels between 8 × 8 means at crf 18. Seen: 0.5 on a moving disc, 1.8 on pure noise; the disc film reversed 11.5,
 # its channels swapped 80.
@@ -22,8 +24,10 @@ MAX_MEAN_DIFFERENCE = 6.0
 EXACT_COLOURS = ("-sws_flags", "accurate_rnd+full_chroma_int+bicubic")
 
 
-def encode_film(frames: Frames, *, fps: int, crf: int, scratch: Path | None = None) -> bytes:
+def encode_film(frames: Iterable[Frame], *, fps: int, crf: int, scratch: Path | None = None) -> bytes:
     """Return H.264 MP4 bytes (yuv420p, faststart); the same frames give the same bytes, since one thread encodes bit-exactly.
+
+    Frames are taken one by one; of each only means of 8 × 8 pixels are kept, to verify the file. What taking them raises passes.
 
     Args:
         scratch: where the unfinished film is, a folder that is swept after a crash; None is the system's.
@@ -33,10 +37,13 @@ def encode_film(frames: Frames, *, fps: int, crf: int, scratch: Path | None = No
     """
     import imageio_ffmpeg
 
-    height, width = frames.shape[1:3]
+    coming = iter(frames)
+    first = next(coming)
+    height, width = first.shape[:2]
+    meant = []
     with files.scratch_folder(scratch or Path(tempfile.gettempdir())) as folder:
         path = folder / "film.mp4"
-        try:
+        with _ffmpeg_errors():
             writer = imageio_ffmpeg.write_frames(
                 str(path), (width, height), fps=fps, codec="libx264", pix_fmt_in="rgb24", pix_fmt_out="yuv420p",
                 macro_block_size=2, quality=None, ffmpeg_timeout=ENCODE_TIMEOUT_SECONDS, ffmpeg_log_level="error",
@@ -47,30 +54,37 @@ def encode_film(frames: Frames, *, fps: int, crf: int, scratch: Path | None = No
                                "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"],
             )
             writer.send(None)
-            for frame in frames:
-                writer.send(np.ascontiguousarray(frame))
-            writer.close()
-        except (OSError, RuntimeError) as error:
-            raise EncodingFailed(f"ffmpeg could not encode the film: {_last_line(error)}") from error
-        verify_film(path, frames)
+        try:
+            for frame in itertools.chain([first], coming):
+                with _ffmpeg_errors():
+                    writer.send(np.ascontiguousarray(frame))
+                meant.append(block_means(frame).astype(np.float16))  # exact to an eighth of a grey level
+        finally:
+            with _ffmpeg_errors():
+                writer.close()
+        verify_film(path, (width, height), meant)
         return path.read_bytes()
 
 
-def verify_film(path: Path, frames: Frames) -> None:
+def verify_film(path: Path, size: tuple[int, int], meant: Sequence[NDArray[np.floating[Any]]]) -> None:
     """Decode `path` and compare it with what went in, frame by frame.
+
+    Args:
+        size: (width, height) of the frames.
+        meant: `block_means` of each.
 
     Raises:
         EncodingFailed: it does not decode, has another size or number of frames, or shows something else.
     """
     count, total = 0, 0.0
     for decoded in iterate_film(path):
-        if count == len(frames) or decoded.shape != frames[count].shape:
+        if count == len(meant) or decoded.shape[1::-1] != size:
             raise EncodingFailed(f"the film decodes to frames of {decoded.shape[1]} × {decoded.shape[0]} or to more than "
-                                 f"{len(frames)}; {frames.shape[2]} × {frames.shape[1]} went in")
-        total += float(np.abs(block_means(decoded) - block_means(frames[count])).mean())
+                                 f"{len(meant)}; {size[0]} × {size[1]} went in")
+        total += float(np.abs(block_means(decoded) - meant[count]).mean())
         count += 1
-    if count != len(frames):
-        raise EncodingFailed(f"the film decodes to {count} frames, not {len(frames)}")
+    if count != len(meant):
+        raise EncodingFailed(f"the film decodes to {count} frames, not {len(meant)}")
     if total / count > MAX_MEAN_DIFFERENCE:
         raise EncodingFailed(f"the film decodes to other pictures: {total / count:.0f} grey levels apart on average")
 
@@ -103,6 +117,14 @@ def block_means(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     blocks = frame[:height, :width].reshape(height // 8, 8, width // 8, 8, 3)
     means: NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
     return means
+
+
+@contextmanager
+def _ffmpeg_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise EncodingFailed(f"ffmpeg could not encode the film: {_last_line(error)}") from error
 
 
 def _last_line(error: BaseException) -> str:

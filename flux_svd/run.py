@@ -10,7 +10,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
 from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
-from flux_svd.errors import Cancelled, shorten
+from flux_svd.errors import Cancelled, StorageFailed, shorten
 from flux_svd.metrics.film import film_report
 from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Plan
@@ -82,21 +82,20 @@ class Run:
         if kept is not None:
             self.reused += 1
             return kept
-        parts = [
-            self._transition(part, keys[n], keys[n + 1], n + 1, len(recipe.transitions))
-            for n, part in enumerate(recipe.transitions)
-        ]
+        for n, part in enumerate(recipe.transitions):  # each is kept, so that decoding takes them one by one
+            self._animate(part, keys[n], keys[n + 1], n + 1, len(recipe.transitions))
         self._tell("decode")
         engine = self.engines.svd(self.plan.placement_of(recipe.transitions[0].model), recipe.transitions[0].precision)
         from flux_svd.engines.decode import stitch  # with torch, which the engine has loaded by now
 
-        film = engine.decode(stitch(parts), keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
-        self._tell("encode")
+        latents = stitch(map(self._latents, recipe.transitions))
+        film = engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
+        data = encode_film(self._to_encode(film.frames), fps=recipe.fps, crf=recipe.crf, scratch=self.store.scratch)
         ends = {
             "raw_psnr": [_rounded(value) for value in film.raw_psnr],
             "round_trip_psnr": [_rounded(value) for value in film.round_trip_psnr],
         }
-        stage = Stage(encode_film(film.frames, fps=recipe.fps, crf=recipe.crf, scratch=self.store.scratch), {"ends": ends})
+        stage = Stage(data, {"ends": ends})
         self.store.keep_stage(name, "mp4", stage.data, stage.facts)
         return stage
 
@@ -130,23 +129,35 @@ class Run:
         if unknown:
             self.notes[f"{recipe.model} does not know, and ignored: {', '.join(unknown)}"] = None
 
-    def _transition(
-        self, recipe: TransitionRecipe, start: Image.Image, end: Image.Image, item: int, items: int
-    ) -> NDArray[np.float32]:
-        """Return latents (kept frames, c, h/8, w/8) of the way between two keyframes, from the store if made before."""
+    def _to_encode(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        """Yield the frames; encoding goes along with decoding, and what is left of it after the last frame is told."""
+        yield from frames
+        self._tell("encode")
+
+    def _animate(self, recipe: TransitionRecipe, start: Image.Image, end: Image.Image, item: int, items: int) -> None:
+        """Make and keep the latents of the way between two keyframes, unless they were made before."""
         name = fingerprint(recipe)
-        kept = self.store.find_stage(name, "npy")
-        if kept is not None:
+        if self.store.find_stage(name, "npy") is not None:
             self.reused += 1
-            loaded: NDArray[np.float32] = np.load(io.BytesIO(kept.data), allow_pickle=False)
-            return loaded
+            return
         self._tell("load", item, items)
         engine = self.engines.svd(self.plan.placement_of(recipe.model), recipe.precision)
         latents: NDArray[np.float32] = engine.sample(recipe, start, end, self._on_step("animate", item, items, "animate"))
         buffer = io.BytesIO()
         np.save(buffer, latents, allow_pickle=False)
         self.store.keep_stage(name, "npy", buffer.getvalue())
-        return latents
+
+    def _latents(self, recipe: TransitionRecipe) -> NDArray[np.float32]:
+        """Return the kept latents (kept frames, c, h/8, w/8) of a transition.
+
+        Raises:
+            StorageFailed: they are no longer there.
+        """
+        kept = self.store.find_stage(fingerprint(recipe), "npy")
+        if kept is None:
+            raise StorageFailed(f"a finished transition is gone from {self.store.stages}; run again to make it anew")
+        loaded: NDArray[np.float32] = np.load(io.BytesIO(kept.data), allow_pickle=False)
+        return loaded
 
     def _tell(self, phase: Phase, item: int = 0, items: int = 0) -> None:
         if self.stop.is_set():

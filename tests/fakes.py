@@ -76,6 +76,7 @@ class FakeEngines:
         self, latents: Any, keyframes: Sequence[Image.Image], positions: Sequence[int], recipe: VideoRecipe, on_step: OnStep
     ) -> Film:
         self.calls.append("decode")
+        latents = np.concatenate(list(latents))
         assert latents.shape == (recipe.frames, 3, recipe.height // 8, recipe.width // 8)
         frames = latents.transpose(0, 2, 3, 1).repeat(8, axis=1).repeat(8, axis=2).round().astype(np.uint8)
         return Film(frames, (30.0,) * len(keyframes), (30.0,) * len(keyframes))

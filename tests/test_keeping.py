@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 import json
 import struct
+import weakref
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import flux_svd.encode
 from flux_svd import artifact, files
 from flux_svd.artifact import RunFacts, encode_image, file_stem, load_recipe, load_request, mark_film
-from flux_svd.encode import Frames, encode_film, iterate_film, verify_film
-from flux_svd.errors import DiskFull, EncodingFailed, InvalidRequest, UnreadableFile
+from flux_svd.encode import block_means, encode_film, iterate_film, verify_film
+from flux_svd.errors import Cancelled, DiskFull, EncodingFailed, InvalidRequest, UnreadableFile
 from flux_svd.pictures import encode_png, read_picture
 from flux_svd.store import Stage, Store
 from tests.test_planner import film_of, plan_of
@@ -225,7 +228,7 @@ def test_the_sidecar_holds_the_facts_of_the_run(outputs: Path) -> None:
     assert sidecar["pocket"] is True
 
 
-def disc(count: int) -> Frames:
+def disc(count: int) -> NDArray[np.uint8]:
     """Return a film (count, 96, 160, 3) of a yellow disc that moves right over blue."""
     y, x = np.mgrid[:96, :160]
     inside = [((x - 20 - 2 * n) ** 2 + (y - 48) ** 2 < 200)[..., None] for n in range(count)]
@@ -234,6 +237,37 @@ def disc(count: int) -> Frames:
 
 def test_a_film_has_the_same_bytes_twice() -> None:
     assert encode_film(disc(9), fps=12, crf=18) == encode_film(disc(9), fps=12, crf=18)
+
+
+def test_frames_are_encoded_as_they_come_and_not_held() -> None:
+    alive, most = 0, 0
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        nonlocal alive, most
+        for number in range(60):
+            frame = np.full((96, 160, 3), number, np.uint8)
+            weakref.finalize(frame, gone)
+            alive += 1
+            most = max(most, alive)
+            yield frame
+
+    encode_film(frames(), fps=12, crf=18)
+    assert most <= 3  # the first one is held besides; all 60 if they were collected
+
+
+@pytest.mark.parametrize("error", [Cancelled("stopped"), RuntimeError("a bug")])
+def test_what_making_frames_raises_is_not_called_a_failed_encoding(error: Exception, tmp_path: Path) -> None:
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        yield from disc(3)
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        encode_film(frames(), fps=12, crf=18, scratch=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_film_plays_as_h264_yuv420p_with_its_index_in_front(tmp_path: Path) -> None:
@@ -253,7 +287,7 @@ def test_a_film_that_shows_something_else_is_refused(change: str, tmp_path: Path
     (tmp_path / "x.mp4").write_bytes(encode_film(frames, fps=12, crf=18))
     meant = {"fewer": frames[:-1], "more": disc(41), "reversed": frames[::-1], "channels": frames[..., ::-1]}[change]
     with pytest.raises(EncodingFailed):
-        verify_film(tmp_path / "x.mp4", meant)
+        verify_film(tmp_path / "x.mp4", (160, 96), [block_means(frame) for frame in meant])
 
 
 def test_a_missing_or_failing_ffmpeg_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
-"""From the latents of a whole film to its frames: overlapping chunks, exact keyframes. Knows no sampler."""
+"""From the latents of a film to its frames, a few at a time: overlapping chunks, exact keyframes. Knows no sampler.
+
+Everything here is an iterator, so that a long film takes no more memory than a short one.
+"""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,27 +20,36 @@ from torch import Tensor
 
 from flux_svd.errors import BadOutput
 
-Frames = NDArray[np.uint8]
+Frames = NDArray[np.uint8]  # (m, height, width, 3)
+Frame = NDArray[np.uint8]  # (height, width, 3)
+Latents = NDArray[np.float32]  # (m, c, h, w), scaled
 
 
 @dataclass(frozen=True)
 class DecodedFilm:
-    """A film's frames, and how well its keyframes came out by themselves.
+    """A film as it is decoded, and how well its keyframes came out by themselves.
 
     Attributes:
-        frames: (F, height, width, 3), after the fade: each keyframe is exact.
-        raw_psnr: for each keyframe, of the decoded frame before the fade, in dB (99 where nothing differs).
+        frames: comes once, frame by frame, after the fade: each keyframe is exact.
+        raw_psnr: for each keyframe, of the decoded frame before the fade, in dB (99 where nothing differs); whole when the
+            frames are through.
         round_trip_psnr: the same for decode(encode(keyframe)) alone: what the VAE can do at best.
     """
 
-    frames: Frames
-    raw_psnr: tuple[float, ...]
-    round_trip_psnr: tuple[float, ...]
+    frames: Iterator[Frame]
+    raw_psnr: list[float]
+    round_trip_psnr: list[float]
 
 
-def stitch(transitions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the latents (F, c, h, w) of a film from its transitions; the frame two neighbours share is kept once."""
-    return np.concatenate([part[:-1] for part in transitions[:-1]] + [transitions[-1]])
+def stitch(transitions: Iterable[Latents]) -> Iterator[Latents]:
+    """Yield the latents of a film, piece by piece, from its transitions; the frame two neighbours share is kept once."""
+    before: Latents | None = None
+    for part in transitions:
+        if before is not None:
+            yield before[:-1]
+        before = part
+    if before is not None:
+        yield before
 
 
 def decode_windows(frames: int, chunk: int, overlap: int) -> list[tuple[int, int]]:
@@ -56,23 +68,34 @@ def decode_windows(frames: int, chunk: int, overlap: int) -> list[tuple[int, int
 
 
 @torch.no_grad()
-def decode_overlapping(vae: Any, latents: NDArray[np.float32], chunk: int, overlap: int) -> Iterator[Frames]:
+def decode_overlapping(vae: Any, latents: Iterable[Latents], frames: int, chunk: int, overlap: int) -> Iterator[Frames]:
     """Yield the frames of a film (m, height, width, 3) in order, as soon as no later chunk changes them.
 
     A temporal decoder sees only its own chunk, so chunk ends are its worst frames: neighbours are cross-faded over what
     they share. Working memory is that of a chunk, whatever the film's length.
 
     Args:
-        latents: (F, c, h, w), scaled.
+        latents: of all frames, in pieces; one is held at a time.
+        frames: of the whole film.
 
     Raises:
         BadOutput: a decoded value is not finite.
+        ValueError: there are fewer latents than frames.
     """
-    windows = decode_windows(len(latents), chunk, overlap)
+    windows = decode_windows(frames, chunk, overlap)
+    pieces = iter(latents)
+    held = next(pieces)  # latents of the frames from `begin` on
+    passed = 0
     total = torch.zeros(0)  # weighted pictures (m, 3, H, W) of the frames from `begin` on, not final yet
     weight = torch.zeros(0)
     for index, (begin, end) in enumerate(windows):
-        pictures = decode_pictures(vae, torch.from_numpy(latents[begin:end])).cpu()  # (end − begin, 3, H, W)
+        held, passed = held[begin - passed :], begin
+        while len(held) < end - begin:
+            more = next(pieces, None)
+            if more is None:
+                raise ValueError(f"latents end at frame {begin + len(held)} of {frames}")
+            held = np.concatenate([held, more])
+        pictures = decode_pictures(vae, torch.from_numpy(held[: end - begin])).cpu()  # (end − begin, 3, H, W)
         if not torch.isfinite(pictures).all():
             raise BadOutput(f"Frames {begin} to {end - 1} of the film are not finite numbers. Nothing was saved.")
         share = _window_weight(windows, index)
@@ -97,25 +120,42 @@ def decode_pictures(vae: Any, latents: Tensor) -> Tensor:
     return pictures.float()
 
 
-def fade_to_keyframes(frames: Frames, keyframes: Sequence[Frames], positions: Sequence[int], reach: int) -> None:
-    """Change `frames` (F, H, W, 3) in place: each keyframe is exact, and its correction fades out over `reach` frames a side.
+def fade_to_keyframes(
+    frames: Iterable[Frame], keyframes: Sequence[Frame], positions: Sequence[int], reach: int
+) -> Iterator[Frame]:
+    """Yield the frames with each keyframe exact, and its correction faded out over `reach` frames a side.
 
-    A correction never reaches another keyframe.
+    A correction never reaches another keyframe. At most `reach` frames are held back.
     """
-    corrections = [key.astype(np.float32) - frames[at] for key, at in zip(keyframes, positions, strict=True)]
-    for index, (correction, at) in enumerate(zip(corrections, positions, strict=True)):
-        before = min(reach, at - positions[index - 1] - 1) if index else min(reach, at)
-        last = index + 1 == len(positions)
-        after = min(reach, len(frames) - 1 - at if last else positions[index + 1] - at - 1)
-        for offset in range(-before, after + 1):
-            side = before if offset < 0 else after
-            faded = frames[at + offset] + correction * (1 - abs(offset) / (side + 1))
-            frames[at + offset] = faded.round().clip(0, 255).astype(np.uint8)
+    waiting: list[Frame] = []  # the frames just before `at` that the next keyframe's correction reaches
+    correction = np.zeros(0, np.float32)  # of the keyframe before `at`, the `index`-th less one
+    index = 0
+    for at, frame in enumerate(frames):
+        between = 0 < index < len(positions)
+        side = min(reach, positions[index] - positions[index - 1] - 1) if between else reach
+        if index and at - positions[index - 1] <= side:
+            frame = _corrected(frame, correction, at - positions[index - 1], side)
+        if index == len(positions) or positions[index] - at > side:
+            yield frame
+        elif positions[index] > at:
+            waiting.append(frame)
+        else:
+            correction = keyframes[index].astype(np.float32) - frame
+            side = len(waiting)
+            yield from (_corrected(before, correction, side - n, side) for n, before in enumerate(waiting))
+            yield _corrected(frame, correction, 0, 0)
+            waiting, index = [], index + 1
 
 
 def frames_of(picture: Image.Image) -> Frames:
     """Return an RGB picture as (height, width, 3)."""
     return np.asarray(picture.convert("RGB"))
+
+
+def _corrected(frame: Frame, correction: NDArray[np.float32], offset: int, reach: int) -> Frame:
+    """Return the frame with a share of the correction: all of it `offset` 0 frames away, none beyond `reach`."""
+    faded: Frame = (frame + correction * (1 - offset / (reach + 1))).round().clip(0, 255).astype(np.uint8)
+    return faded
 
 
 def _window_weight(windows: list[tuple[int, int]], index: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor
 from flux_svd.catalog import ModelSpec
 from flux_svd.engines.decode import (
     DecodedFilm,
-    Frames,
+    Frame,
+    Latents,
     decode_overlapping,
     decode_pictures,
     fade_to_keyframes,
@@ -75,42 +77,59 @@ class SvdEngine:
 
     def decode(
         self,
-        latents: NDArray[np.float32],
+        latents: Iterable[Latents],
         keyframes: Sequence[Image.Image],
         positions: Sequence[int],
         recipe: VideoRecipe,
         on_step: OnStep,
     ) -> DecodedFilm:
-        """Return the film of stitched latents (F, c, h, w), each keyframe exact at its position.
+        """Return the film of stitched latents, each keyframe exact at its position; the work is done as its frames are taken.
 
         Args:
-            positions: frame index of each keyframe, ascending.
+            latents: of all frames in order, in pieces; taken one by one.
+            positions: frame index of each keyframe, ascending, the first 0 and the last F − 1.
             on_step: counts frames.
 
-        Raises:
+        Raises, while frames are taken:
             BadOutput: a decoded value is not finite, or the whole film is one colour.
             OutOfMemory: the device could not hold the work.
         """
         keys = [frames_of(picture) for picture in keyframes]
-        film = np.empty((len(latents), recipe.height, recipe.width, 3), np.uint8)
-        with engine_errors(self._pipeline):
-            done = 0
-            for frames in decode_overlapping(self._pipeline.vae, latents, recipe.decode_chunk, recipe.decode_overlap):
-                film[done : done + len(frames)] = frames
-                done += len(frames)
-                on_step(done, len(film), None)
-            size = recipe.width, recipe.height
-            best = tuple(psnr(self._round_trip(picture, size), key) for picture, key in zip(keyframes, keys, strict=True))
-            self._pipeline.maybe_free_model_hooks()
-        if film.min() == film.max():
-            raise BadOutput(f"The film is constant: every value is {film.min()}. It was not saved.")
-        raw = tuple(psnr(film[at], key) for at, key in zip(positions, keys, strict=True))
-        fade_to_keyframes(film, keys, positions, recipe.fade_frames)
-        return DecodedFilm(film, raw, best)
+        film = DecodedFilm(iter(()), [], [])
+        raw = self._decode(latents, keyframes, dict(zip(positions, keys, strict=True)), recipe, on_step, film)
+        return replace(film, frames=fade_to_keyframes(raw, keys, positions, recipe.fade_frames))
 
     def release(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""
         release(self._pipeline)
+
+    def _decode(
+        self,
+        latents: Iterable[Latents],
+        keyframes: Sequence[Image.Image],
+        keys: dict[int, Frame],
+        recipe: VideoRecipe,
+        on_step: OnStep,
+        film: DecodedFilm,
+    ) -> Iterator[Frame]:
+        """Yield the frames as the VAE decodes them, and tell `film` how the keyframes, `keys` by position, came out."""
+        darkest, brightest, at = 255, 0, 0
+        with engine_errors(self._pipeline):
+            chunks = recipe.frames, recipe.decode_chunk, recipe.decode_overlap
+            for frames in decode_overlapping(self._pipeline.vae, latents, *chunks):
+                for frame in frames:
+                    if at in keys:
+                        film.raw_psnr.append(psnr(frame, keys[at]))
+                    yield frame
+                    at += 1
+                darkest, brightest = min(darkest, int(frames.min())), max(brightest, int(frames.max()))
+                on_step(at, recipe.frames, None)
+            size = recipe.width, recipe.height
+            best = (psnr(self._round_trip(picture, size), frames_of(picture)) for picture in keyframes)
+            film.round_trip_psnr.extend(best)
+            self._pipeline.maybe_free_model_hooks()
+        if darkest == brightest:
+            raise BadOutput(f"The film is constant: every value is {darkest}. It was not saved.")
 
     def _encode(self, picture: Image.Image, size: tuple[int, int], strength: float) -> EncodedKeyframe:
         if picture.size != size:
@@ -119,10 +138,10 @@ class SvdEngine:
         key: EncodedKeyframe = self._pipeline.encode_keyframe(picture, strength, noise)
         return key
 
-    def _round_trip(self, picture: Image.Image, size: tuple[int, int]) -> Frames:
+    def _round_trip(self, picture: Image.Image, size: tuple[int, int]) -> Frame:
         anchor = self._encode(picture, size, 0.0).anchor
-        frames = next(decode_overlapping(self._pipeline.vae, anchor.cpu().numpy(), 1, 0))
-        alone: Frames = frames[0]
+        frames = next(decode_overlapping(self._pipeline.vae, [anchor.cpu().numpy()], 1, 1, 0))
+        alone: Frame = frames[0]
         return alone
 
     @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,27 @@ def latents() -> np.ndarray:
 
 
 def decode(vae: Any, latents: np.ndarray, chunk: int, overlap: int) -> np.ndarray:
-    return np.concatenate(list(decode_overlapping(vae, latents, chunk, overlap)))
+    return np.concatenate(list(decode_overlapping(vae, [latents], len(latents), chunk, overlap)))
 
 
 def test_stitching_keeps_the_shared_frame_once() -> None:
     parts = [np.arange(begin, begin + 23, dtype=np.float32).reshape(23, 1, 1, 1) for begin in (0, 22, 44)]
-    joined = stitch(parts)
+    joined = np.concatenate(list(stitch(parts)))
     assert joined.ravel().tolist() == list(range(67))
-    assert stitch(parts[:1]).ravel().tolist() == list(range(23))
+    assert np.concatenate(list(stitch(parts[:1]))).ravel().tolist() == list(range(23))
+
+
+def test_stitching_takes_transitions_one_by_one() -> None:
+    taken: list[int] = []
+
+    def transitions() -> Iterator[np.ndarray]:
+        for number in range(15):
+            taken.append(number)
+            yield np.zeros((25, 1, 1, 1), np.float32)
+
+    pieces = stitch(transitions())
+    next(pieces)
+    assert taken == [0, 1]  # the second one is needed to know that the first is not the last
 
 
 @given(some.integers(1, 400), some.integers(1, 25), some.data())
@@ -93,11 +106,22 @@ def test_working_memory_does_not_grow_with_the_film(vae: Any, latents: np.ndarra
     """No piece holds more frames than a chunk, and pieces come before the whole is decoded."""
     decoded: list[int] = []
     hook = vae.decoder.register_forward_pre_hook(lambda module, given: decoded.append(len(given[0])))
-    pieces = decode_overlapping(vae, np.tile(latents, (3, 1, 1, 1)), 8, 2)
+    pieces = decode_overlapping(vae, [latents] * 3, 60, 8, 2)
     first = next(pieces)
     assert sum(decoded) == 8
     assert max(len(first), *(len(piece) for piece in pieces)) <= 8
     hook.remove()
+
+
+def test_pieces_of_latents_decode_as_the_whole(vae: Any, latents: np.ndarray) -> None:
+    pieces = [latents[:3], latents[3:4], latents[4:15], latents[15:]]
+    joined = np.concatenate(list(decode_overlapping(vae, pieces, 20, 8, 2)))
+    assert np.array_equal(joined, decode(vae, latents, 8, 2))
+
+
+def test_too_few_latents_are_a_bug(vae: Any, latents: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="latents end at frame 20 of 25"):
+        list(decode_overlapping(vae, [latents], 25, 8, 2))
 
 
 def film_and_keys(*seeds: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -107,8 +131,8 @@ def film_and_keys(*seeds: int) -> tuple[np.ndarray, list[np.ndarray]]:
 
 def test_the_fade_makes_keyframes_exact_and_leaves_the_rest() -> None:
     film, keys = film_and_keys(1, 2, 3)
-    faded = film.copy()
-    fade_to_keyframes(faded, keys, [0, 22, 44], 3)
+    faded = list(fade_to_keyframes(film, keys, [0, 22, 44], 3))
+    assert len(faded) == 45
     for at, key in zip([0, 22, 44], keys, strict=True):
         assert np.array_equal(faded[at], key)
     near = {frame for at in (0, 22, 44) for frame in range(at - 3, at + 4)}
@@ -118,16 +142,49 @@ def test_the_fade_makes_keyframes_exact_and_leaves_the_rest() -> None:
 
 def test_the_fade_falls_off_linearly() -> None:
     film = np.full((9, 2, 2, 3), 100, np.uint8)
-    fade_to_keyframes(film, [np.full((2, 2, 3), 140, np.uint8)], [4], 3)
-    assert film[:, 0, 0, 0].tolist() == [100, 110, 120, 130, 140, 130, 120, 110, 100]
+    faded = fade_to_keyframes(film, [np.full((2, 2, 3), 140, np.uint8)], [4], 3)
+    assert [int(frame[0, 0, 0]) for frame in faded] == [100, 110, 120, 130, 140, 130, 120, 110, 100]
 
 
 @pytest.mark.parametrize("gap", [1, 2, 3, 5])
 def test_keyframes_close_together_stay_exact(gap: int) -> None:
     film, keys = film_and_keys(1, 2, 3)
-    fade_to_keyframes(film, keys, [10, 10 + gap, 10 + 2 * gap], 3)
+    faded = list(fade_to_keyframes(film, keys, [10, 10 + gap, 10 + 2 * gap], 3))
+    assert len(faded) == 45
     for number, key in enumerate(keys):
-        assert np.array_equal(film[10 + number * gap], key)
+        assert np.array_equal(faded[10 + number * gap], key)
+
+
+@given(some.lists(some.integers(1, 9), min_size=1, max_size=6), some.integers(0, 4))
+def test_the_fade_by_pieces_is_the_fade_of_the_whole_film(gaps: list[int], reach: int) -> None:
+    """Written out on the whole film: corrections in order, each over the frames up to the next keyframe."""
+    positions = [0, *np.cumsum(gaps).tolist()]
+    film, _ = film_and_keys()
+    film = film[: positions[-1] + 1, :2, :2]
+    keys = [255 - film[at] for at in positions]
+    whole = film.copy()
+    for index, at in enumerate(positions):
+        correction = keys[index].astype(np.float32) - film[at]
+        before = min(reach, at - positions[index - 1] - 1) if index else 0
+        after = min(reach, positions[index + 1] - at - 1) if at < positions[-1] else 0
+        for offset in range(-before, after + 1):
+            share = 1 - abs(offset) / ((before if offset < 0 else after) + 1)
+            whole[at + offset] = (whole[at + offset] + correction * share).round().clip(0, 255)
+    assert np.array_equal(np.stack(list(fade_to_keyframes(film, keys, positions, reach))), whole)
+
+
+def test_the_fade_holds_back_only_what_a_keyframe_still_changes() -> None:
+    film, keys = film_and_keys(1, 2)
+    taken = 0
+
+    def frames() -> Iterator[np.ndarray]:
+        nonlocal taken
+        for frame in film:
+            taken += 1
+            yield frame
+
+    for passed, _ in enumerate(fade_to_keyframes(frames(), keys, [0, 44], 3), 1):
+        assert taken - passed <= 3
 
 
 def test_psnr_of_known_errors() -> None:

@@ -16,6 +16,7 @@ from flux_svd.engines.decode import frames_of, stitch
 from flux_svd.engines.svd import SvdEngine
 from flux_svd.errors import BadOutput, Cancelled, OutOfMemory
 from flux_svd.progress import OnStep, ignore_steps
+from flux_svd.recipe import VideoRecipe
 from tests.tiny.builders import SIDE, picture, placement, transition_recipe, video_recipe
 
 KEYS = [picture(seed) for seed in (1, 2, 3)]
@@ -31,6 +32,11 @@ def load(folder_of: Callable[[str], Path]) -> Callable[..., SvdEngine]:
 
 def sample(engine: SvdEngine, on_step: OnStep = ignore_steps, **changes: Any) -> np.ndarray:
     return engine.sample(transition_recipe(**{"steps": 2, **changes}), KEYS[0], KEYS[1], on_step)
+
+
+def decoded(engine: SvdEngine, latents: np.ndarray, recipe: VideoRecipe) -> np.ndarray:
+    """Return all frames of a film of one transition."""
+    return np.stack(list(engine.decode([latents], KEYS[:2], (0, 4), recipe, ignore_steps).frames))
 
 
 @pytest.mark.parametrize("name", ["svd-xt", "svd"])
@@ -75,10 +81,12 @@ def test_a_film_has_exact_keyframes_and_says_how_they_were(load: Callable[..., S
     recipe = video_recipe(*parts)
     told: list[tuple[int, int]] = []
     film = engine.decode(latents, KEYS, recipe.key_positions, recipe, lambda done, frames, _: told.append((done, frames)))
-    assert film.frames.shape == (9, SIDE, SIDE, 3)
-    assert film.frames.dtype == np.uint8
+    assert told == []  # nothing is decoded before its frames are taken
+    frames = np.stack(list(film.frames))
+    assert frames.shape == (9, SIDE, SIDE, 3)
+    assert frames.dtype == np.uint8
     for at, key in zip((0, 4, 8), KEYS, strict=True):
-        assert np.array_equal(film.frames[at], frames_of(key))
+        assert np.array_equal(frames[at], frames_of(key))
     assert len(film.raw_psnr) == len(film.round_trip_psnr) == 3
     assert all(0 < value < 40 for value in film.raw_psnr + film.round_trip_psnr)  # random weights: far from exact
     assert told[-1] == (9, 9)
@@ -144,9 +152,9 @@ def test_out_of_memory_while_decoding_is_ours_and_the_next_film_works(load: Call
 
     hook = engine._pipeline.vae.decoder.register_forward_pre_hook(fail)
     with pytest.raises(OutOfMemory):
-        engine.decode(latents, KEYS[:2], (0, 4), recipe, ignore_steps)
+        decoded(engine, latents, recipe)
     hook.remove()
-    assert engine.decode(latents, KEYS[:2], (0, 4), recipe, ignore_steps).frames.std() > 1
+    assert decoded(engine, latents, recipe).std() > 1
 
 
 def test_latents_that_are_not_finite_are_an_error(load: Callable[..., SvdEngine]) -> None:
@@ -164,11 +172,11 @@ def test_frames_that_are_not_finite_or_one_colour_are_an_error(load: Callable[..
         engine._pipeline.vae.decoder.time_conv_out.weight.zero_()
         engine._pipeline.vae.decoder.time_conv_out.bias.zero_()
     with pytest.raises(BadOutput, match="film is constant: every value is 128"):
-        engine.decode(latents, KEYS[:2], (0, 4), recipe, ignore_steps)
+        decoded(engine, latents, recipe)
     with torch.no_grad():
         engine._pipeline.vae.decoder.time_conv_out.bias.fill_(float("nan"))
     with pytest.raises(BadOutput, match="Frames 0 to 4 of the film are not finite"):
-        engine.decode(latents, KEYS[:2], (0, 4), recipe, ignore_steps)
+        decoded(engine, latents, recipe)
 
 
 def test_previews_of_the_middle_frame_come_between_calls_and_only_if_resident(
