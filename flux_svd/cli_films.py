@@ -38,6 +38,8 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", action="append", metavar="N",
                         help="frames of one transition, both keyframes counted (3 to 121); repeat for each, in order")
     parser.add_argument("--loop", action="store_const", const=True, help="end at the first keyframe again")
+    parser.add_argument("--colour-match", action="store_const", const=True,
+                        help="bring the colours between two keyframes to those of the keyframes")
     parser.add_argument("--keyframe-picture", action="append", metavar="N=FILE",
                         help="use a picture as the N-th keyframe instead of drawing it; may be repeated")
 

@@ -101,9 +101,11 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
         keyframes=keyframes, transitions=transitions, width=width, height=height, fps=request.fps,
         decode_chunk=chunk,
         decode_overlap=dict(CHUNKS)[chunk],  # 2 leave a third of the worst frame's error of no overlap (tiny random weights)
-        fade_frames=3, crf=18,  # visually lossless by the usual reading of x264
+        colour_match=request.colour_match, fade_frames=3, crf=18,  # visually lossless by the usual reading of x264
         versions=installed_versions("imageio-ffmpeg"),
     )
+    if request.colour_match:
+        notes.append(Decision("colour match", "on", "each frame's colours follow those of its two keyframes, as asked"))
     notes.append(Decision("film", f"{film.frames} frames · {film.fps} fps · {film.seconds_long:.2f} s",
                           "transitions share their keyframe, so it is counted once"))
     scorer = fit_scorer(budget, inventory, notes)

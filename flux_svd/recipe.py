@@ -137,6 +137,7 @@ class VideoRecipe:
 
     Attributes:
         decode_chunk, decode_overlap: latent frames decoded together, and shared by neighbouring chunks.
+        colour_match: each frame's colours are brought to those between its two keyframes, before the fade.
         fade_frames: over how many frames on each side the difference to the keyframe fades out.
         crf: constant rate factor of H.264, 0 (lossless) to 51.
     """
@@ -148,6 +149,7 @@ class VideoRecipe:
     fps: int
     decode_chunk: int
     decode_overlap: int
+    colour_match: bool
     fade_frames: int
     crf: int
     versions: Versions

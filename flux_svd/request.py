@@ -122,6 +122,7 @@ class VideoRequest(_Picture):
     motion_alignment: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="Share of the steps that align the motion of both ways; 0 switches it off"
     )
+    colour_match: bool = Field(default=False, description="Bring the colours between two keyframes to those of the keyframes")
     motion_bucket_id: Annotated[int, Field(ge=1, le=255)] = Field(default=180, description="Amount of motion")
     conditioning_fps: Annotated[int, Field(ge=2, le=30)] | None = Field(
         default=None, description="Speed of motion the video model is asked for, apart from playback"

@@ -131,6 +131,14 @@ def test_unet_calls_are_counted() -> None:
     assert film_of(transition_steps=25, transition="fusion")[1].transitions[0].unet_calls == 60  # 5 of 25 are taken twice
 
 
+def test_colours_are_matched_only_when_asked_for() -> None:
+    assert not film_of()[1].colour_match
+    plan, film = film_of(colour_match=True)
+    assert film.colour_match
+    assert any(note.what == "colour match" for note in plan.decisions)
+    assert fingerprint(film) != fingerprint(film_of()[1])
+
+
 def test_fast_takes_three_fifths_of_the_steps_unless_they_are_given() -> None:
     for wish, steps, calls in (({}, 6, 12), ({"transition_steps": 15}, 15, 30), ({"motion_alignment": 0.5}, 6, 21)):
         part = film_of(transition="fast", **wish)[1].transitions[0]

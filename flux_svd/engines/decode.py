@@ -23,6 +23,7 @@ from flux_svd.errors import BadOutput
 Frames = NDArray[np.uint8]  # (m, height, width, 3)
 Frame = NDArray[np.uint8]  # (height, width, 3)
 Latents = NDArray[np.float32]  # (m, c, h, w), scaled
+MATCH_GAIN = 0.5, 2.0  # contrast is at most halved or doubled: a frame that went grey would only show its noise
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,26 @@ def fade_to_keyframes(
             yield from (_corrected(before, correction, side - n, side) for n, before in enumerate(waiting))
             yield _corrected(frame, correction, 0, 0)
             waiting, index = [], index + 1
+
+
+def match_colours(frames: Iterable[Frame], keyframes: Sequence[Frame], positions: Sequence[int]) -> Iterator[Frame]:
+    """Yield the frames with the mean and the spread of each colour brought to where they are between the two keyframes' own.
+
+    Takes off a tint that a transition drifts into. What enters or leaves the picture between two keyframes counts as a tint too.
+
+    Source: statistics matched channel by channel, Reinhard et al. 2001, "Color transfer between images", here in RGB.
+    """
+    means = [key.mean(axis=(0, 1), dtype=np.float32) for key in keyframes]
+    spreads = [key.std(axis=(0, 1), dtype=np.float32) for key in keyframes]
+    index = 0
+    for at, frame in enumerate(frames):
+        if at > positions[index + 1]:
+            index += 1
+        share = (at - positions[index]) / (positions[index + 1] - positions[index])
+        mean, spread = ((1 - share) * two[index] + share * two[index + 1] for two in (means, spreads))
+        gain = spread / np.maximum(frame.std(axis=(0, 1), dtype=np.float32), 1)  # a plain colour has no spread to enlarge
+        matched = (frame - frame.mean(axis=(0, 1), dtype=np.float32)) * np.clip(gain, *MATCH_GAIN) + mean
+        yield matched.round().clip(0, 255).astype(np.uint8)
 
 
 def frames_of(picture: Image.Image) -> Frames:

@@ -21,6 +21,7 @@ from flux_svd.engines.decode import (
     decode_pictures,
     fade_to_keyframes,
     frames_of,
+    match_colours,
 )
 from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, seeded_noise
 from flux_svd.engines.placement import engine_errors, load_pipeline, release
@@ -96,8 +97,10 @@ class SvdEngine:
         """
         keys = [frames_of(picture) for picture in keyframes]
         film = DecodedFilm(iter(()), [], [])
-        raw = self._decode(latents, keyframes, dict(zip(positions, keys, strict=True)), recipe, on_step, film)
-        return replace(film, frames=fade_to_keyframes(raw, keys, positions, recipe.fade_frames))
+        frames = self._decode(latents, keyframes, dict(zip(positions, keys, strict=True)), recipe, on_step, film)
+        if recipe.colour_match:
+            frames = match_colours(frames, keys, positions)
+        return replace(film, frames=fade_to_keyframes(frames, keys, positions, recipe.fade_frames))
 
     def release(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""

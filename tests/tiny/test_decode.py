@@ -18,6 +18,7 @@ from flux_svd.engines.decode import (
     decode_windows,
     fade_to_keyframes,
     frames_of,
+    match_colours,
     stitch,
 )
 from flux_svd.engines.inbetween import InbetweenPipeline
@@ -155,7 +156,7 @@ def test_keyframes_close_together_stay_exact(gap: int) -> None:
         assert np.array_equal(faded[10 + number * gap], key)
 
 
-@given(some.lists(some.integers(1, 9), min_size=1, max_size=6), some.integers(0, 4))
+@given(some.lists(some.integers(1, 7), min_size=1, max_size=6), some.integers(0, 4))
 def test_the_fade_by_pieces_is_the_fade_of_the_whole_film(gaps: list[int], reach: int) -> None:
     """Written out on the whole film: corrections in order, each over the frames up to the next keyframe."""
     positions = [0, *np.cumsum(gaps).tolist()]
@@ -185,6 +186,60 @@ def test_the_fade_holds_back_only_what_a_keyframe_still_changes() -> None:
 
     for passed, _ in enumerate(fade_to_keyframes(frames(), keys, [0, 44], 3), 1):
         assert taken - passed <= 3
+
+
+def moving_disc(frames: int) -> np.ndarray:
+    """Return (frames, 48, 80, 3): an orange disc on blue that moves right and never touches an edge."""
+    y, x = np.mgrid[:48, :80]
+    inside = [(np.hypot(x - 15 - 50 * n / (frames - 1), y - 24) < 9)[..., None] for n in range(frames)]
+    return np.stack([np.where(one, (230, 140, 40), (40, 60, 120)) for one in inside]).astype(np.uint8)
+
+
+def tinted(film: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Return the film with a red tint and less contrast that grow to the middle of frames first … last and shrink again."""
+    whole = film.astype(float)
+    for at in range(first, last + 1):
+        strength = 1 - abs(2 * (at - first) / (last - first) - 1)
+        whole[at] = (whole[at] - 90) * (1 - 0.3 * strength) + 90 + strength * np.array([30, 0, -15])
+    return whole.round().clip(0, 255).astype(np.uint8)
+
+
+def test_a_tinted_transition_gets_its_colours_back_and_its_ends_stay_exact() -> None:
+    truth = moving_disc(45)
+    positions = [0, 22, 44]
+    keys = [truth[at] for at in positions]
+    film = tinted(truth, 22, 44)
+    mended = np.stack(list(match_colours(film, keys, positions)))
+    before, after = (np.abs(one.astype(float) - truth).mean(axis=(1, 2, 3)) for one in (film, mended))
+    assert before.max() > 15
+    assert after.max() < 1.5  # 0.9 was seen
+    faded = list(fade_to_keyframes(mended, keys, positions, 3))
+    assert all(np.array_equal(faded[at], key) for at, key in zip(positions, keys, strict=True))
+
+
+def test_colours_go_evenly_from_one_keyframe_to_the_next() -> None:
+    """A film that keeps the first keyframe's light until it must jump follows the light of both instead."""
+    day = moving_disc(23)
+    night = (day[-1] * 0.5).astype(np.uint8)
+    matched = np.stack(list(match_colours(day, [day[0], night], [0, 22])))
+    brightness = matched.mean(axis=(1, 2, 3))
+    assert brightness[0] == pytest.approx(day[0].mean(), abs=0.5)
+    assert brightness[-1] == pytest.approx(night.mean(), abs=0.5)
+    assert np.diff(brightness).std() < 0.2
+    assert brightness[11] == pytest.approx((brightness[0] + brightness[-1]) / 2, abs=1)
+
+
+def test_a_film_without_a_tint_is_left_nearly_alone() -> None:
+    film = moving_disc(23)
+    matched = np.stack(list(match_colours(film, [film[0], film[-1]], [0, 22])))
+    assert np.abs(matched.astype(int) - film).max() <= 2
+
+
+def test_a_plain_colour_is_not_torn_apart() -> None:
+    grey = np.full((3, 8, 8, 3), 100, np.uint8)
+    keys = [frames_of(picture(seed, 8, 8)) for seed in (1, 2)]
+    matched = list(match_colours(grey, keys, [0, 2]))
+    assert all(np.ptp(frame, axis=(0, 1)).max() == 0 for frame in matched)
 
 
 def test_psnr_of_known_errors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_a_film_has_exact_keyframes_and_says_how_they_were(load: Callable[..., S
     assert len(film.raw_psnr) == len(film.round_trip_psnr) == 3
     assert all(0 < value < 40 for value in film.raw_psnr + film.round_trip_psnr)  # random weights: far from exact
     assert told[-1] == (9, 9)
+
+
+def test_colours_are_matched_before_the_fade_where_the_recipe_says_so(load: Callable[..., SvdEngine]) -> None:
+    engine, recipe = load(), video_recipe(transition_recipe(steps=2), fade_frames=0)
+    latents = sample(engine)
+    plain, matched = (decoded(engine, latents, replace(recipe, colour_match=on)) for on in (False, True))
+    assert np.array_equal(matched[0], frames_of(KEYS[0]))
+    assert np.array_equal(matched[-1], frames_of(KEYS[1]))
+    wanted = (frames_of(KEYS[0]).mean(axis=(0, 1)) + frames_of(KEYS[1]).mean(axis=(0, 1))) / 2
+    off = [np.abs(film[2].mean(axis=(0, 1)) - wanted).max() for film in (plain, matched)]
+    assert off[1] < 1 < off[0]  # grey levels
 
 
 @pytest.mark.parametrize("method", ["plain", "vibid", "fusion", "bidirectional"])
