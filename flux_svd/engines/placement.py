@@ -16,7 +16,8 @@ import torch
 import transformers.utils.logging
 from safetensors import SafetensorError, safe_open
 
-from flux_svd.errors import FluxSvdError, ModelUnavailable, OutOfMemory
+from flux_svd.catalog import MODELS
+from flux_svd.errors import FluxSvdError, ModelUnavailable, OutOfMemory, Phase
 from flux_svd.memory import Placement
 from flux_svd.recipe import Precision
 
@@ -25,6 +26,12 @@ DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.fl
 
 # How backends without an exception class of their own say that memory ran out: MPS, the CPU allocator, cuBLAS.
 _NO_MEMORY = ("MPS backend out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def dtype_of(model: str, part: str, precision: Precision) -> torch.dtype:
+    """Return the data type of a part of a model: where fp16 overflows in it, float32 stands in."""
+    widened = any(row.fp32_for_fp16 for row in MODELS[model].components if row.folder == part)
+    return torch.float32 if precision == "fp16" and widened else DTYPES[precision]
 
 
 def load_pipeline(
@@ -51,9 +58,11 @@ def load_pipeline(
     transformers.utils.logging.disable_progress_bar()
     with engine_errors():
         with unreadable_weights(folder):
+            kinds = {row.folder: dtype_of(placement.model, row.folder, precision) for row in MODELS[placement.model].components}
             pipeline = pipeline_class.from_pretrained(
-                folder, dtype=DTYPES[precision], use_safetensors=True, local_files_only=True, **(parts or {})
-            )
+                folder, dtype={**kinds, "default": DTYPES[precision]}, use_safetensors=True, local_files_only=True,
+                **(parts or {}),
+            )  # fmt: skip
         for part, model in pipeline.components.items():
             if isinstance(model, torch.nn.Module):
                 check_complete(model, folder / part)
@@ -70,11 +79,9 @@ def place_pipeline(pipeline: Any, placement: Placement) -> None:
     if placement.offload == "model":
         pipeline.enable_model_cpu_offload(device=placement.device)
         return
-    pipeline.to(placement.device)
-    if placement.device == "cpu":
-        for model in pipeline.components.values():
-            if isinstance(model, torch.nn.Module):
-                align_weights(model)
+    for model in pipeline.components.values():
+        if isinstance(model, torch.nn.Module):
+            settle(model, torch.device(placement.device))
 
 
 @contextmanager
@@ -131,14 +138,24 @@ def check_complete(model: torch.nn.Module, folder: Path) -> None:
         raise ModelUnavailable(f"{folder} cannot be loaded: {absent[0]} is not in it. Download the model again.")
 
 
-def align_weights(model: torch.nn.Module) -> None:
-    """Move weights from the mapped file, where they lie at odd addresses, to aligned memory of their own.
+def settle(model: Any, device: torch.device) -> Any:
+    """Return the model on `device`, its weights in memory of their own.
 
-    CPU kernels round differently at odd addresses (by 3e-6 in a tiny SVD), and a picture must not depend on where a file
-    keeps its tensors.
+    In the mapped file they lie at odd addresses, where CPU kernels round differently (by 3e-6 in a tiny SVD), and a picture
+    must not depend on where a file keeps its tensors.
     """
-    for weight in model.parameters():
-        weight.data = weight.data.clone()
+    model.to(device)
+    if device.type == "cpu":
+        for weight in model.parameters():
+            weight.data = weight.data.clone()
+    return model
+
+
+def copy_on_cpu(model: Any) -> Any:
+    """Return a copy of a diffusers model on the processor, free of the hooks of the original, which stays as it is."""
+    twin = type(model).from_config(model.config).to(model.dtype)
+    twin.load_state_dict(model.state_dict())
+    return twin.eval()
 
 
 def release(pipeline: Any) -> None:
@@ -165,8 +182,8 @@ class engine_errors:
     A class, since the frame of a generator would keep the traceback, and with it the memory.
     """
 
-    def __init__(self, pipeline: Any | None = None) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipeline: Any | None = None, phase: Phase = "load") -> None:
+        self._pipeline, self._phase = pipeline, phase
 
     def __enter__(self) -> None:
         pass
@@ -183,7 +200,9 @@ class engine_errors:
             self._pipeline.maybe_free_model_hooks()
         if short:
             free_memory()
-            raise OutOfMemory(f"The device ran out of memory: {_first_line(error)}") from error
+            ours = OutOfMemory(f"The device ran out of memory: {_first_line(error)}")
+            ours.phase = self._phase
+            raise ours from error
 
 
 def _drop_frames(error: BaseException) -> None:

@@ -6,16 +6,19 @@ import gc
 import shutil
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxImg2ImgPipeline
 from PIL import Image
 
 from flux_svd.catalog import IMAGE_FAMILIES, MODELS
-from flux_svd.engines.flux import PIPELINES, FluxEngine
+from flux_svd.engines.flow import Halfway
+from flux_svd.engines.flux import PIPELINES, REMEMBERED_PROMPTS, FluxEngine
 from flux_svd.errors import BadOutput, Cancelled, InvalidRequest, OutOfMemory
 from flux_svd.progress import ignore_steps
 from tests.tiny.builders import image_recipe, picture, placement
@@ -68,6 +71,11 @@ def test_every_image_row_loads_and_draws(name: str, folder_of: FolderOf) -> None
             "flux1-schnell",
             {"guidance_kind": "classifier-free", "guidance": 3.0, "negative_prompt": "blue"},
             {"true_cfg_scale": 3.0, "negative_prompt": "blue"},
+        ),
+        (
+            "flux1-dev",
+            {"cfg_scale": 2.0, "negative_prompt": "blue"},
+            {"guidance_scale": 3.5, "true_cfg_scale": 2.0, "negative_prompt": "blue"},
         ),
         ("flux2-klein-4b", {}, {"guidance_scale": 1.0}),
         ("flux2-klein-base-4b", {}, {"guidance_scale": 4.0}),
@@ -160,7 +168,7 @@ def test_prompt_and_prompt_tokens_reach_the_encoder(folder_of: FolderOf) -> None
 def test_tiled_decoding_does_not_leak_into_the_next_picture(folder_of: FolderOf) -> None:
     engine = load("flux1-dev", folder_of)
     large = {"width": 96, "height": 96}  # three times the VAE's own tile
-    whole, tiled = draw(engine, **large), draw(engine, tiled_decode=True, **large)
+    whole, tiled = draw(engine, **large), draw(engine, decode_tile=32, **large)
     assert not np.array_equal(whole, tiled)
     assert np.array_equal(whole, draw(engine, **large))
 
@@ -209,6 +217,93 @@ def test_a_constant_picture_is_an_error(folder_of: FolderOf) -> None:
         draw(engine)
 
 
+@pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
+def test_beginning_at_a_picture_equals_the_stock_pipeline_bit_for_bit(strength: float, folder_of: FolderOf) -> None:
+    recipe, start = image_recipe("flux1-dev", start="0" * 64, strength=strength), picture(3)
+    steps = []
+    ours = load("flux1-dev", folder_of).draw(recipe, [], lambda step, total, _: steps.append((step, total)), start=start)
+    pipeline = FluxImg2ImgPipeline.from_pretrained(folder_of("flux1-dev"))
+    pipeline.set_progress_bar_config(disable=True)
+    stock = pipeline(
+        prompt=recipe.prompt, image=start, strength=strength, width=recipe.width, height=recipe.height,
+        num_inference_steps=recipe.steps, guidance_scale=recipe.guidance, max_sequence_length=recipe.prompt_tokens,
+        generator=torch.Generator("cpu").manual_seed(recipe.seed),
+    ).images[0]  # fmt: skip
+    assert np.array_equal(np.asarray(ours), np.asarray(stock))
+    assert steps == [(n, len(steps)) for n in range(1, len(steps) + 1)]
+    assert len(steps) == recipe.steps - recipe.first_step
+
+
+@pytest.mark.parametrize("name", ["flux1-dev", "flux2-dev", "flux2-klein-base-4b"])
+def test_a_curve_of_guidance_is_obeyed_step_by_step(name: str, folder_of: FolderOf) -> None:
+    engine = load(name, folder_of)
+    level = MODELS[name].guidance
+    assert np.array_equal(draw(engine), draw(engine, guidance_curve=(level,) * 4))
+    risen = [draw(engine, guidance_curve=tuple(level + 2 * (n == step) for n in range(4))) for step in range(4)]
+    assert len({picture.tobytes() for picture in [draw(engine), *risen]}) == 5
+
+
+def test_steps_without_classifier_free_guidance_call_the_transformer_once(folder_of: FolderOf) -> None:
+    engine = load("flux2-klein-base-4b", folder_of)
+    calls = []
+    engine._pipeline.transformer.register_forward_hook(lambda *_: calls.append(1))
+    draw(engine, guidance_curve=(1.0, 4.0, 4.0, 1.0))
+    assert len(calls) == 1 + 2 + 2 + 1
+
+
+def test_a_variation_is_near_its_picture_and_a_whole_turn_is_the_other_one(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    here, there = draw(engine).astype(int), draw(engine, seed=99).astype(int)
+    varied = [draw(engine, variation_seed=99, variation=share).astype(int) for share in (0.0, 0.1, 0.5, 1.0)]
+    assert np.array_equal(varied[0], here)
+    assert abs(varied[3] - there).max() <= 1  # the last turn is rounded in float32
+    away = [abs(picture - here).mean() for picture in varied]
+    assert away == sorted(away)
+    assert 0 < away[1] < 0.5 * away[3]  # 0.15 of it was seen
+
+
+@pytest.mark.parametrize("name", ["flux1-dev", "flux2-klein-base-4b", "flux2-dev"])
+def test_a_picture_goes_on_from_every_step_to_the_same_bits(name: str, folder_of: FolderOf) -> None:
+    references = [] if name == "flux1-dev" else [picture(1, 64, 64)]
+    recipe, left = image_recipe(name), []
+    whole = load(name, folder_of).draw(
+        recipe, references, ignore_steps, on_latents=lambda steps, latents: left.append(Halfway(steps, latents.cpu().clone()))
+    )
+    assert [halfway.steps for halfway in left] == [1, 2, 3, 4]
+    another = load(name, folder_of)
+    for halfway in left[:-1]:
+        seen: list[int] = []
+        again = another.draw(recipe, references, lambda step, *_, seen=seen: seen.append(step), halfway=halfway)
+        assert np.array_equal(np.asarray(whole), np.asarray(again))
+        assert seen == list(range(halfway.steps + 1, 5))
+
+
+def test_latents_are_decoded_again_without_denoising(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    recipe = image_recipe("flux1-dev", width=96, height=96)
+    latents = engine.denoise(recipe, engine.embed(recipe), [], ignore_steps)
+    whole, again, tiled = (np.asarray(engine.decode(one, latents)) for one in (recipe, recipe, replace(recipe, decode_tile=32)))
+    assert np.array_equal(whole, again)
+    assert np.array_equal(whole, draw(engine, width=96, height=96))
+    assert not np.array_equal(whole, tiled)
+
+
+def test_a_prompt_is_encoded_once_for_all_its_pictures(folder_of: FolderOf) -> None:
+    engine = load("flux1-dev", folder_of)
+    read = []
+    engine._pipeline.text_encoder_2.register_forward_hook(lambda *_: read.append(1))
+    draw(engine)
+    draw(engine, seed=8, steps=2)
+    assert len(read) == 1
+    draw(engine, prompt_tokens=48)
+    draw(engine, prompt="a green owl")
+    assert len(read) == 3
+    for number in range(REMEMBERED_PROMPTS):
+        engine.embed(image_recipe("flux1-dev", prompt=f"owl {number}"))
+    draw(engine)  # was forgotten
+    assert len(read) == 3 + REMEMBERED_PROMPTS + 1
+
+
 @pytest.mark.parametrize("offload", ["none", "model"])
 def test_a_cancelled_engine_draws_the_next_picture(offload: str, folder_of: FolderOf) -> None:
     engine = load("flux1-dev", folder_of, offload)
@@ -220,11 +315,9 @@ def test_a_cancelled_engine_draws_the_next_picture(offload: str, folder_of: Fold
         if step == 2:
             raise Cancelled("stopped")
 
-    hooks = getattr(engine._pipeline, "_all_hooks", None)
     with pytest.raises(Cancelled):
         engine.draw(image_recipe("flux1-dev"), [], stop)
-    if offload == "model":  # every part went back to host memory and waits under a new hook
-        assert engine._pipeline._all_hooks is not hooks
+    assert engine._phases.present == frozenset()  # every part waits again
     assert seen == [(1, 4), (2, 4)]
     assert np.array_equal(before, draw(engine))
 
@@ -281,6 +374,10 @@ def test_wishes_without_an_effect_are_refused(folder_of: FolderOf) -> None:
         draw(engine, negative_prompt="blue")
     with pytest.raises(InvalidRequest, match="references"):
         draw(engine, picture(1, 64, 64))
+    with pytest.raises(InvalidRequest, match="start"):
+        draw(engine, start="0" * 64)
+    with pytest.raises(InvalidRequest, match="none with flux2-klein-4b"):
+        load("flux2-klein-4b", folder_of).draw(image_recipe("flux2-klein-4b"), [], ignore_steps, start=picture(1))
 
 
 @pytest.mark.parametrize("size", [(63, 64), (64, 600)])
