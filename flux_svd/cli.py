@@ -102,6 +102,9 @@ def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> argparse.ArgumentPar
         if name in ("kind", "prompt", "references", "stages", "lengths", "loop", "colour_match"):
             continue
         option = {"negative_prompt": "--negative"}.get(name, "--" + name.replace("_", "-"))
+        if field.annotation is bool:
+            parser.add_argument(option, dest=name, action="store_true", default=None, help=field.description)
+            continue
         bounds = describe_bounds(kind, name)
         parser.add_argument(option, dest=name, metavar=name.upper(), help=f"{field.description} ({bounds})".replace("%", "%%"))
     parser.add_argument("--reference", action="append", type=Path, metavar="FILE", help="picture to work from; may be repeated")

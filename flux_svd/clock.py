@@ -51,6 +51,10 @@ class Clock:
         if len(self._times) == 4:
             self.store.learn_seconds(self.keys[kind], self.seconds[kind] or 0.0)
 
+    def skip(self, kind: str, steps: int) -> None:
+        """Leave out steps that a checkpoint has done already."""
+        self.steps_left[kind] = max(0, self.steps_left[kind] - steps)
+
     def _count(self, recipe: ImageRecipe | VideoRecipe, plan: Plan) -> None:
         """Count the steps of the stages that are not in the store yet."""
         if isinstance(recipe, VideoRecipe):

@@ -16,7 +16,11 @@ FluxSvdError                    exit code 1
 
 from __future__ import annotations
 
+from typing import Literal
+
 from flux_svd.redact import redact
+
+Phase = Literal["load", "encode", "denoise", "decode"]
 
 
 class FluxSvdError(Exception):
@@ -58,7 +62,13 @@ class DoesNotFit(FluxSvdError):
 
 
 class OutOfMemory(DoesNotFit):
-    """The device ran out of memory although the plan fitted on paper."""
+    """The device ran out of memory although the plan fitted on paper.
+
+    Attributes:
+        phase: what was being done.
+    """
+
+    phase: Phase = "load"
 
 
 class BadOutput(FluxSvdError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from flux_svd.catalog import GuidanceKind
@@ -190,6 +190,11 @@ def first_steps(steps: int, share: float) -> int:
 def fingerprint(recipe: AnyRecipe) -> str:
     """Return the sha256 (64 hex digits) of the recipe's canonical JSON: the name of the stage it describes."""
     return hashlib.sha256(to_json(recipe).encode()).hexdigest()
+
+
+def latents_name(recipe: ImageRecipe | TransitionRecipe) -> str:
+    """Return the name of the recipe's latents: recipes that differ only in how they are decoded share them."""
+    return fingerprint(replace(recipe, decode_tile=0) if isinstance(recipe, ImageRecipe) else recipe)
 
 
 def derive_seed(seed: int, role: str, index: int) -> int:

@@ -8,11 +8,12 @@ import hashlib
 import io
 import itertools
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,30 @@ from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
 from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
-from flux_svd.errors import Cancelled, StorageFailed, shorten
+from flux_svd.errors import Cancelled, OutOfMemory, StorageFailed, shorten
+from flux_svd.ladder import Failure, next_rung
 from flux_svd.metrics.film import film_report
 from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Plan
 from flux_svd.pocket.world import unknown_words
 from flux_svd.progress import OnStep, Phase, Progress
-from flux_svd.recipe import GivenPicture, ImageRecipe, KeyframeRecipe, TransitionRecipe, VideoRecipe, fingerprint
+from flux_svd.recipe import (
+    AnyRecipe,
+    GivenPicture,
+    ImageRecipe,
+    KeyframeRecipe,
+    TransitionRecipe,
+    VideoRecipe,
+    fingerprint,
+    latents_name,
+)
 from flux_svd.store import Stage, Store
 
+if TYPE_CHECKING:
+    from flux_svd.engines.trail import Trail
+
+_LOG = logging.getLogger(__name__)
+Made = TypeVar("Made")
 SCORED_FRAMES = 64  # enough for a mean over a film; a long one is thinned evenly
 OnProgress = Callable[[Progress], None]
 
@@ -46,30 +62,38 @@ class Run:
     ) -> None:
         self.store, self.engines, self.output_dir = store, engines, output_dir
         self.plan, self.report, self.stop, self.job = plan, report, stop, job
+        self.given, self.at = plan.recipes, 0
         self.clock = Clock(store, plan)
         self.started = time.monotonic()
         self.reused = 0
         self.notes: dict[str, None] = {}  # in order, each once
 
     def make(self, recipe: ImageRecipe | VideoRecipe) -> Artifact:
+        """Make what `recipe`, one of the plan, describes. Where memory runs out the plan goes on a rung lower."""
         self.started, self.reused, self.notes = time.monotonic(), 0, {}
+        self.at = self.given.index(recipe)
         if isinstance(recipe, VideoRecipe):
-            return self._make_film(recipe)
-        items = len(self.plan.recipes)
-        return self._make_image(recipe, self.plan.recipes.index(recipe) + 1 if items > 1 else 0, items if items > 1 else 0)
+            return self._make_film()
+        items = len(self.given)
+        return self._make_image(self.at + 1 if items > 1 else 0, items if items > 1 else 0)
 
-    def _make_image(self, recipe: ImageRecipe, item: int, items: int) -> ImageArtifact:
-        picture = self._picture(recipe, item, items)
+    def _make_image(self, item: int, items: int) -> ImageArtifact:
+        picture = self._picture(self._image_recipe, item, items)
+        recipe = self._image_recipe()
         scores = self._scores([fingerprint(recipe)], [recipe.prompt], lambda: [picture])
         run = self._facts(recipe.model, {"scorer": self.plan.scorer, "clip_cosine": _mean(scores)})
         name = self._named(artifact.file_stem(recipe.prompt, recipe.seed)) + (f"-{item}" if self.job and items else "")
         return self._save_image(picture, recipe, run, name)
 
-    def _make_film(self, recipe: VideoRecipe) -> VideoArtifact:
-        distinct = dict.fromkeys(recipe.keyframes)  # a loop ends where it began
-        pictures = {key: self._picture(key, n, len(distinct)) for n, key in enumerate(distinct, 1)}
-        keys = [pictures[key] for key in recipe.keyframes]
-        film = self._film(recipe, keys)
+    def _make_film(self) -> VideoArtifact:
+        wanted = self._film_recipe().keyframes
+        firsts = [wanted.index(key) for key in wanted]  # a loop ends where it began
+        keys: list[Image.Image] = []
+        for n, first in enumerate(firsts):
+            drawn = len(set(firsts[: n + 1]))
+            keys.append(keys[first] if first < n else self._picture(self._keyframe(n), drawn, len(set(firsts))))
+        film = self._enduring(self._film_recipe, lambda: self._film(self._film_recipe(), keys))
+        recipe = self._film_recipe()
         ends = film.facts.get("ends")
         report = self._film_report(keys, recipe, ends)
         run = self._facts(recipe.transitions[0].model, self._film_scores(keys, recipe))
@@ -99,8 +123,9 @@ class Run:
         self.store.keep_stage(name, "mp4", stage.data, stage.facts)
         return stage
 
-    def _picture(self, recipe: KeyframeRecipe, item: int, items: int) -> Image.Image:
-        """Return the picture of `recipe`: a given one fitted, any other from the store if it was drawn before."""
+    def _picture(self, current: Callable[[], KeyframeRecipe], item: int, items: int) -> Image.Image:
+        """Return the picture of the current recipe: a given one fitted, any other from the store if it was drawn before."""
+        recipe = current()
         if isinstance(recipe, GivenPicture):
             with Image.open(self.store.picture(recipe.sha256)) as given:
                 return cover(given, recipe.width, recipe.height)
@@ -108,16 +133,27 @@ class Run:
         kept = self.store.find_stage(name, "png")
         if kept is not None:
             self.reused += 1
+            self.store.drop_stage(latents_name(recipe), "latents")  # a crash may have left it
             self._note(recipe, str(kept.facts.get("unread", "")))
             with Image.open(io.BytesIO(kept.data), formats=["PNG"]) as opened:
                 return opened.convert("RGB")
+        trail = self._trail(recipe, "draw")
+        picture = self._enduring(current, lambda: self._drawn(current(), trail, item, items))
+        self.store.drop_stage(latents_name(recipe), "latents")
+        return picture
+
+    def _drawn(self, recipe: KeyframeRecipe, trail: Trail, item: int, items: int) -> Image.Image:
+        """Draw and keep a picture, from where its trail ends."""
+        assert isinstance(recipe, ImageRecipe)
         self._tell("load", item, items)
         engine = self.engines.flux(self.plan.placement_of(recipe.model), recipe.precision)
         references = [Image.open(self.store.picture(reference)) for reference in recipe.references]
         unread = engine.prompt_overflow(recipe.prompt)
         self._note(recipe, unread)
-        picture: Image.Image = engine.draw(recipe, references, self._on_step("draw", item, items, "draw"))
-        self.store.keep_stage(name, "png", encode_png(picture), {"unread": unread})
+        picture: Image.Image = engine.draw(
+            recipe, references, self._on_step("draw", item, items, "draw"), halfway=trail.halfway, on_latents=trail.keep
+        )
+        self.store.keep_stage(fingerprint(recipe), "png", encode_png(picture), {"unread": unread})
         return picture
 
     def _note(self, recipe: ImageRecipe, unread: str) -> None:
@@ -139,13 +175,20 @@ class Run:
         name = fingerprint(recipe)
         if self.store.find_stage(name, "npy") is not None:
             self.reused += 1
+            self.store.drop_stage(latents_name(recipe), "latents")  # a crash may have left it
             return
-        self._tell("load", item, items)
-        engine = self.engines.svd(self.plan.placement_of(recipe.model), recipe.precision)
-        latents: NDArray[np.float32] = engine.sample(recipe, start, end, self._on_step("animate", item, items, "animate"))
+        trail = self._trail(recipe, "animate")
+
+        def animated() -> NDArray[np.float32]:
+            self._tell("load", item, items)
+            engine = self.engines.svd(self.plan.placement_of(recipe.model), recipe.precision)
+            on_step = self._on_step("animate", item, items, "animate")
+            return engine.sample(recipe, start, end, on_step, halfway=trail.halfway, on_latents=trail.keep)
+
         buffer = io.BytesIO()
-        np.save(buffer, latents, allow_pickle=False)
+        np.save(buffer, self._enduring(lambda: recipe, animated), allow_pickle=False)
         self.store.keep_stage(name, "npy", buffer.getvalue())
+        self.store.drop_stage(latents_name(recipe), "latents")
 
     def _latents(self, recipe: TransitionRecipe) -> NDArray[np.float32]:
         """Return the kept latents (kept frames, c, h/8, w/8) of a transition.
@@ -158,6 +201,48 @@ class Run:
             raise StorageFailed(f"a finished transition is gone from {self.store.stages}; run again to make it anew")
         loaded: NDArray[np.float32] = np.load(io.BytesIO(kept.data), allow_pickle=False)
         return loaded
+
+    def _trail(self, recipe: ImageRecipe | TransitionRecipe, kind: str) -> Trail:
+        """Return the checkpoints of the recipe's latents; what they hold already is not to do any more."""
+        from flux_svd.engines.trail import Trail
+
+        trail = Trail(self.store, latents_name(recipe))
+        if trail.halfway is not None:
+            calls = recipe.unet_calls if isinstance(recipe, TransitionRecipe) else recipe.steps
+            self.clock.skip(kind, calls * trail.halfway.steps // recipe.steps)
+        return trail
+
+    def _enduring(self, current: Callable[[], AnyRecipe], work: Callable[[], Made]) -> Made:
+        """Return what `work` makes; each time memory runs out, the plan goes on a rung lower and the work begins again.
+
+        Raises:
+            DoesNotFit: no rung is left.
+        """
+        while True:
+            try:
+                return work()
+            except OutOfMemory as error:
+                recipe = current()
+                model = recipe.transitions[0].model if isinstance(recipe, VideoRecipe) else getattr(recipe, "model", "")
+                self.plan = next_rung(self.plan, Failure(model, error.phase, fingerprint(recipe)))
+            change = self.plan.decisions[-1]
+            said = f"{change.what} {change.why}: {change.value}"
+            _LOG.warning(said)
+            self.notes[said] = None
+            self.report(Progress("load", note=said))
+
+    def _image_recipe(self) -> ImageRecipe:
+        recipe = self.plan.recipes[self.at]
+        assert isinstance(recipe, ImageRecipe)
+        return recipe
+
+    def _film_recipe(self) -> VideoRecipe:
+        recipe = self.plan.recipes[self.at]
+        assert isinstance(recipe, VideoRecipe)
+        return recipe
+
+    def _keyframe(self, number: int) -> Callable[[], KeyframeRecipe]:
+        return lambda: self._film_recipe().keyframes[number]
 
     def _tell(self, phase: Phase, item: int = 0, items: int = 0) -> None:
         if self.stop.is_set():

@@ -20,7 +20,7 @@ from flux_svd import files
 from flux_svd.errors import InvalidRequest
 from flux_svd.pictures import encode_png, read_picture
 
-StageKind = Literal["png", "npy", "mp4", "json"]
+StageKind = Literal["png", "npy", "mp4", "json", "latents"]
 STAGES_BYTES = 20 * 2**30  # some 4,000 films of 45 frames at 1024 × 576 with all their parts
 
 
@@ -86,6 +86,13 @@ class Store:
         sidecar = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "facts": dict(facts or {})}
         files.write_atomically(path, data)
         files.write_json(_sidecar(path), sidecar)
+
+    def drop_stage(self, fingerprint: str, kind: StageKind) -> None:
+        """Remove a stage that is of no more use, such as the checkpoint of a finished one; it may be absent."""
+        path = self.stage_file(fingerprint, kind)
+        if path.exists():
+            files.remove(_sidecar(path))
+            files.remove(path)
 
     def find_stage(self, fingerprint: str, kind: StageKind) -> Stage | None:
         """Return a finished stage, or None where it is absent or damaged."""

@@ -38,14 +38,16 @@ def counting_session(home: Path, outputs: Path, device_number: int = 0) -> tuple
     draw, sample, decode = engines.draw, engines.sample, engines.decode
 
     def counted(what: str, compute: object) -> object:
-        def call(*arguments: object) -> object:
+        def call(*arguments: object, **named: object) -> object:
             engines.note(what)
-            return compute(*arguments)  # type: ignore[operator]
+            return compute(*arguments, **named)  # type: ignore[operator]
 
         return call
 
-    engines.draw = lambda recipe, *rest: counted(f"draw {recipe.prompt} {recipe.seed}", draw)(recipe, *rest)  # type: ignore
-    engines.sample = lambda recipe, *rest: counted(f"sample {recipe.start}", sample)(recipe, *rest)  # type: ignore
+    engines.draw = lambda recipe, *rest, **named: counted(f"draw {recipe.prompt} {recipe.seed}", draw)(  # type: ignore
+        recipe, *rest, **named
+    )
+    engines.sample = lambda recipe, *rest, **named: counted(f"sample {recipe.start}", sample)(recipe, *rest, **named)  # type: ignore
     engines.decode = counted("decode", decode)  # type: ignore
     session = Session(home=home, output_dir=outputs, owner="the worker", device_number=device_number)
     session._engines = engines  # type: ignore[assignment]

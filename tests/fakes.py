@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from flux_svd.progress import OnStep
@@ -53,20 +54,31 @@ class FakeEngines:
     def prompt_overflow(self, prompt: str) -> str:
         return prompt[100:]
 
-    def draw(self, recipe: ImageRecipe, references: Sequence[Image.Image], on_step: OnStep) -> Image.Image:
+    def draw(
+        self, recipe: ImageRecipe, references: Sequence[Image.Image], on_step: OnStep, *,
+        halfway: Any = None, on_latents: Any = None,
+    ) -> Image.Image:  # fmt: skip
         self.calls.append(f"draw {recipe.prompt}")
-        for step in range(1, recipe.steps + 1):
+        for step in range(halfway.steps + 1 if halfway else 1, recipe.steps + 1):
             self.before_step("draw", step)
+            if on_latents:
+                on_latents(step, torch.full((1,), float(step)))
             on_step(step, recipe.steps, None)
         digest = hashlib.sha256(f"{recipe.prompt}{recipe.seed}".encode()).digest()
         picture = Image.new("RGB", (recipe.width, recipe.height), tuple(digest[:3]))
         picture.paste(tuple(digest[3:6]), (0, 0, recipe.width // 2, recipe.height // 2))
         return picture
 
-    def sample(self, recipe: TransitionRecipe, start: Image.Image, end: Image.Image, on_step: OnStep) -> Any:
+    def sample(
+        self, recipe: TransitionRecipe, start: Image.Image, end: Image.Image, on_step: OnStep, *,
+        halfway: Any = None, on_latents: Any = None,
+    ) -> Any:  # fmt: skip
         self.calls.append("sample")
-        for call in range(1, recipe.unet_calls + 1):
+        each = recipe.unet_calls / recipe.steps
+        for call in range(round(halfway.steps * each) + 1 if halfway else 1, recipe.unet_calls + 1):
             self.before_step("animate", call)
+            if on_latents and call % each < 1:
+                on_latents(int(call // each), torch.full((1,), float(call)))
             on_step(call, recipe.unet_calls, None)
         ends = [np.asarray(key.resize((recipe.width // 8, recipe.height // 8)), np.float32) for key in (start, end)]
         shares = np.linspace(0, 1, recipe.kept_frames, dtype=np.float32)

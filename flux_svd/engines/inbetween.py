@@ -19,6 +19,7 @@ from diffusers import StableVideoDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
+from flux_svd.engines.trail import Halfway
 from flux_svd.errors import BadOutput
 from flux_svd.recipe import TransitionRecipe, derive_seed, first_steps
 
@@ -27,6 +28,9 @@ NoiseSource = Callable[[str, tuple[int, ...]], Tensor]
 
 OnEstimate = Callable[[int, int, Tensor], None]
 """Called after each UNet call with (call from 1, calls, estimate of the clean latents (1, n, c, h, w))."""
+
+OnLatents = Callable[[int, Tensor], None]
+"""Called after each step with (steps done, latents (1, n, c, h, w))."""
 
 
 def seeded_noise(seed: int) -> NoiseSource:
@@ -91,11 +95,14 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         noise: NoiseSource,
         on_estimate: OnEstimate,
         *,
+        halfway: Halfway | None = None,
+        on_latents: OnLatents | None = None,
         pin_ends: bool = True,
     ) -> Tensor:
         """Return the latents of all frames, (1, frames, c, h, w), float32.
 
         Args:
+            halfway: go on from what `on_latents` was given, with a bit-equal result.
             pin_ends: False leaves the first and last frame as the model makes them: the measure of what pinning does.
                 The method "plain" pins nothing in any case, and never sees `end`.
 
@@ -103,10 +110,15 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
             BadOutput: latents are not finite.
         """
         self.scheduler.set_timesteps(recipe.steps)
-        shape = (1, recipe.frames, *start.anchor.shape[1:])
-        x = noise("start", shape).to(start.anchor.device) * float(self.scheduler.init_noise_sigma)
+        device, first = start.anchor.device, 0
+        if halfway is not None:
+            x, first = halfway.latents.to(device), halfway.steps
+        else:
+            x = noise("start", (1, recipe.frames, *start.anchor.shape[1:])).to(device) * float(self.scheduler.init_noise_sigma)
         ways = Way(start, end, backward=False), Way(end, start, backward=True)
-        return self.denoise(x, ways, recipe, noise, on_estimate, pin_ends=pin_ends)
+        return self.denoise(
+            x, ways, recipe, noise, on_estimate, first_step=first, on_latents=on_latents, pin_ends=pin_ends
+        )
 
     @torch.no_grad()
     def denoise(
@@ -118,9 +130,13 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         on_estimate: OnEstimate,
         *,
         first_step: int = 0,
+        on_latents: OnLatents | None = None,
         pin_ends: bool = True,
     ) -> Tensor:
         """Return `x` (1, n, c, h, w) denoised from step `first_step` on; the ways are gone in the given order.
+
+        Args:
+            on_latents: is told (steps done, latents) after every step; what it keeps it must copy.
 
         Raises:
             BadOutput: latents are not finite.
@@ -131,6 +147,8 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
             x = run.take_step(x, step, ways)
             if not torch.isfinite(x).all():
                 raise BadOutput(f"The frames are not finite numbers after step {step + 1} of {recipe.steps}. Nothing was saved.")
+            if on_latents is not None:
+                on_latents(step + 1, x)
         return x
 
     def estimate_clean(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +25,19 @@ from flux_svd.engines.decode import (
     frames_of,
     match_colours,
 )
-from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, seeded_noise
-from flux_svd.engines.placement import engine_errors, load_pipeline, release
+from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, OnLatents, seeded_noise
+from flux_svd.engines.levers.phases import KeptOnDisk, Phases, working
+from flux_svd.engines.levers.reading import read_part
+from flux_svd.engines.placement import copy_on_cpu, load_pipeline, release, settle
 from flux_svd.engines.preview import Preview
+from flux_svd.engines.trail import Halfway
 from flux_svd.errors import BadOutput
 from flux_svd.memory import Placement
 from flux_svd.pictures import psnr
 from flux_svd.progress import OnStep
 from flux_svd.recipe import Precision, TransitionRecipe, VideoRecipe
 
+_BIG = ("image_encoder", "unet")  # what takes turns when parts wait on the disk; the VAE is small
 AUGMENTATION_SEED = 0  # one noise for every keyframe of every film, so that a shared keyframe is encoded alike
 
 
@@ -45,17 +51,35 @@ class SvdEngine:
             ModelUnavailable, OutOfMemory: see `load_pipeline`.
         """
         self.spec = spec
-        self._resident = placement.offload == "none"
-        self._pipeline = load_pipeline(InbetweenPipeline, folder, placement, precision)
+        self._folder, self._precision, self._placement = folder, precision, placement
+        self._phases = Phases({})
+        parts = dict.fromkeys(_BIG) if placement.offload == "phases" else {}
+        self._pipeline = load_pipeline(InbetweenPipeline, folder, placement, precision, parts=parts)
+        if placement.offload == "phases":
+            reads = {part: functools.partial(self._read, part) for part in _BIG}
+            self._phases = Phases({part: KeptOnDisk(self._pipeline, part, read) for part, read in reads.items()})
+
+    def follow(self, placement: Placement) -> None:
+        """Obey a placement that differs from the present one only in what needs no loading."""
+        self._placement = placement
 
     def sample(
-        self, recipe: TransitionRecipe, start: Image.Image, end: Image.Image, on_step: OnStep, *, pin_ends: bool = True
+        self,
+        recipe: TransitionRecipe,
+        start: Image.Image,
+        end: Image.Image,
+        on_step: OnStep,
+        *,
+        halfway: Halfway | None = None,
+        on_latents: OnLatents | None = None,
+        pin_ends: bool = True,
     ) -> NDArray[np.float32]:
         """Return the latents (kept frames, c, h, w) of one transition, scaled.
 
         Args:
             start, end: RGB keyframes at exactly the recipe's size.
             on_step: counts UNet calls (`recipe.unet_calls`), the even measure of time; may raise `Cancelled`.
+            halfway, on_latents: see `InbetweenPipeline.__call__`.
             pin_ends: False only to measure what the ends would be without pinning.
 
         Raises:
@@ -63,15 +87,20 @@ class SvdEngine:
             OutOfMemory: the device could not hold the work.
         """
         pipeline = self._pipeline
-        preview = Preview(self._decode_one, pipeline.vae_scale_factor) if self._resident else None
+        resident = self._placement.offload == "none"
+        preview = Preview(self._decode_one, pipeline.vae_scale_factor) if resident else None
 
         def on_estimate(call: int, calls: int, estimate: Tensor) -> None:
             middle = estimate[:, recipe.frames // 2]  # (1, c, h, w)
             on_step(call, calls, preview.offer(lambda: middle) if preview and call < calls else None)
 
-        with engine_errors(pipeline):
+        with working(self._phases, "denoise", pipeline):
+            self._phases.need("image_encoder")
             keys = [self._encode(picture, (recipe.width, recipe.height), recipe.noise_aug_strength) for picture in (start, end)]
-            latents = pipeline(*keys, recipe, seeded_noise(recipe.seed), on_estimate, pin_ends=pin_ends)
+            self._phases.need("unet")
+            latents = pipeline(
+                *keys, recipe, seeded_noise(recipe.seed), on_estimate, halfway=halfway, on_latents=on_latents, pin_ends=pin_ends
+            )
             pipeline.maybe_free_model_hooks()
             kept: NDArray[np.float32] = latents[0, :: recipe.stride].cpu().numpy()
             return kept
@@ -117,9 +146,11 @@ class SvdEngine:
     ) -> Iterator[Frame]:
         """Yield the frames as the VAE decodes them, and tell `film` how the keyframes, `keys` by position, came out."""
         darkest, brightest, at = 255, 0, 0
-        with engine_errors(self._pipeline):
+        with working(self._phases, "decode", self._pipeline):
+            self._phases.need()
+            vae = copy_on_cpu(self._pipeline.vae) if self._placement.decode_on_cpu else self._pipeline.vae
             chunks = recipe.frames, recipe.decode_chunk, recipe.decode_overlap
-            for frames in decode_overlapping(self._pipeline.vae, latents, *chunks):
+            for frames in decode_overlapping(vae, latents, *chunks):
                 for frame in frames:
                     if at in keys:
                         film.raw_psnr.append(psnr(frame, keys[at]))
@@ -128,11 +159,15 @@ class SvdEngine:
                 darkest, brightest = min(darkest, int(frames.min())), max(brightest, int(frames.max()))
                 on_step(at, recipe.frames, None)
             size = recipe.width, recipe.height
+            self._phases.need("image_encoder")
             best = (psnr(self._round_trip(picture, size), frames_of(picture)) for picture in keyframes)
             film.round_trip_psnr.extend(best)
             self._pipeline.maybe_free_model_hooks()
         if darkest == brightest:
             raise BadOutput(f"The film is constant: every value is {darkest}. It was not saved.")
+
+    def _read(self, part: str) -> Any:
+        return settle(read_part(self._folder, part, self._precision), torch.device(self._placement.device))
 
     def _encode(self, picture: Image.Image, size: tuple[int, int], strength: float) -> EncodedKeyframe:
         if picture.size != size:

@@ -1,4 +1,4 @@
-"""Engines that stay loaded between jobs, one for each (model, precision, offload). Importing this loads none of them."""
+"""Engines that stay loaded between jobs, one for each model, precision and offload. Importing this loads none of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flux_svd.engines.flux import FluxEngine
     from flux_svd.engines.svd import SvdEngine
 
-Key = tuple[str, str, str]  # model, precision, offload
+Key = tuple[str, str, str, str, int]  # model, precision, device, offload, resident blocks
 
 
 class WarmEngines:
@@ -30,21 +30,23 @@ class WarmEngines:
     def flux(self, placement: Placement, precision: Precision) -> FluxEngine:
         from flux_svd.engines.flux import FluxEngine
 
-        key = (placement.model, precision, placement.offload)
+        key = _key(placement, precision)
         if key not in self._flux:
-            self._make_room()
+            self._make_room(placement.model)
             self._flux[key] = FluxEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
         _use_threads(placement.model)
+        self._flux[key].follow(placement)
         return self._flux[key]
 
     def svd(self, placement: Placement, precision: Precision) -> SvdEngine:
         from flux_svd.engines.svd import SvdEngine
 
-        key = (placement.model, precision, placement.offload)
+        key = _key(placement, precision)
         if key not in self._svd:
-            self._make_room()
+            self._make_room(placement.model)
             self._svd[key] = SvdEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
         _use_threads(placement.model)
+        self._svd[key].follow(placement)
         return self._svd[key]
 
     def scorer(self, model: str) -> ClipScorer:
@@ -75,13 +77,25 @@ class WarmEngines:
         torch.cuda.reset_peak_memory_stats()
         return peak
 
-    def _make_room(self) -> None:
+    def drop(self, model: str) -> None:
+        """Release every engine of one model, as after it ran out of memory."""
         for engines in (self._flux, self._svd):
-            for key in [key for key in engines if not MODELS[key[0]].pocket]:
+            for key in [key for key in engines if key[0] == model]:
                 engines.pop(key).release()
+
+    def _make_room(self, model: str) -> None:
+        """Release what gives way to `model`: every large one, and the same one placed another way."""
+        names = {key[0] for key in (*self._flux, *self._svd)}
+        for name in names:
+            if name == model or not MODELS[name].pocket:
+                self.drop(name)
 
     def _folder(self, model: str) -> Path:
         return weights.need_folder(MODELS[model], self._home)
+
+
+def _key(placement: Placement, precision: Precision) -> Key:
+    return placement.model, precision, placement.device, placement.offload, placement.resident_blocks
 
 
 def _use_threads(model: str) -> None:

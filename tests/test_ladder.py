@@ -1,0 +1,144 @@
+"""The ladder: what a plan becomes when memory runs out; sizes, steps and (without consent) pixels stay as they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from flux_svd.catalog import MODELS
+from flux_svd.errors import DoesNotFit, OutOfMemory
+from flux_svd.ladder import Failure, next_rung
+from flux_svd.memory import GIB, Budget
+from flux_svd.plan import Inventory, Plan, plan_from_json, plan_to_json
+from flux_svd.planner import make_plan
+from flux_svd.recipe import ImageRecipe, VideoRecipe, fingerprint
+from flux_svd.request import make_request
+
+EVERYTHING = Inventory(frozenset(MODELS), frozenset(spec.licence.id for spec in MODELS.values()))
+CARD = Budget("cuda", "a GPU of 48 GiB", 48 * GIB, 128 * GIB, 2**40)
+
+
+def plan_of(**fields: Any) -> Plan:
+    wish = {"kind": "image", "prompt": "a red circle", "seed": 7, "model": "flux1-schnell", **fields}
+    return make_plan(make_request(wish), CARD, EVERYTHING, random.Random(1))
+
+
+def film_of(**fields: Any) -> Plan:
+    return plan_of(kind="video", stages=[{"prompt": text} for text in "abc"], **fields)
+
+
+def image_of(plan: Plan, at: int = 0) -> ImageRecipe:
+    recipe = plan.recipes[at]
+    assert isinstance(recipe, ImageRecipe)
+    return recipe
+
+
+def video_of(plan: Plan) -> VideoRecipe:
+    recipe = plan.recipes[0]
+    assert isinstance(recipe, VideoRecipe)
+    return recipe
+
+
+def failed(plan: Plan, phase: Any, at: int = 0) -> Plan:
+    return next_rung(plan, Failure(plan.model, phase, fingerprint(plan.recipes[at])))
+
+
+@pytest.mark.parametrize("phase", ["load", "encode", "denoise"])
+def test_each_rung_keeps_less_on_the_device_until_the_processor_and_then_none_is_left(phase: str) -> None:
+    plan, rungs = plan_of(), []
+    while any(row.model == plan.model for row in plan.fallbacks):
+        rungs.append(plan.placements[0])
+        plan = failed(plan, phase)
+    rungs.append(plan.placements[0])
+    with pytest.raises(DoesNotFit, match="nothing smaller is left to try"):
+        failed(plan, phase)
+    assert rungs[0].rung == "P0"
+    assert rungs[-1].device == "cpu"
+    assert "stream" in {row.offload for row in rungs}
+    on_gpu = [row.peak_bytes for row in rungs if row.device == "cuda"]
+    assert on_gpu == sorted(set(on_gpu), reverse=True)
+
+
+def test_recipes_stay_whatever_moves() -> None:
+    plan = plan_of()
+    moved = failed(failed(failed(plan, "denoise"), "decode"), "load")
+    assert moved.recipes == plan.recipes
+    assert moved.placements[0] != plan.placements[0]
+    assert moved.placements[1:] == plan.placements[1:]
+
+
+def test_each_rung_is_told() -> None:
+    moved = failed(failed(plan_of(), "denoise"), "decode")
+    told = [note for note in moved.decisions if note.what == "memory ran out"]
+    assert ["denoising" in told[0].why, "decoding" in told[1].why] == [True, True]
+    assert "P1: flux1-schnell on cuda, model offload" in told[0].value
+
+
+def test_without_consent_decoding_goes_to_the_processor_and_then_down_the_placements() -> None:
+    once = failed(plan_of(), "decode")
+    assert (once.placements[0].decode_on_cpu, once.placements[0].offload) == (True, "none")
+    twice = failed(once, "decode")
+    assert (twice.placements[0].decode_on_cpu, twice.placements[0].offload) == (True, "model")
+
+
+def test_with_consent_decoding_takes_smaller_and_smaller_tiles_before_the_processor() -> None:
+    plan, tiles = plan_of(consent=True), []
+    while not plan.placements[0].decode_on_cpu:
+        plan = failed(plan, "decode")
+        tiles.append(image_of(plan).decode_tile)
+    assert tiles == [512, 256, 256]
+    before, after = image_of(plan_of(consent=True)), image_of(plan)
+    assert dataclasses.replace(after, decode_tile=before.decode_tile) == before
+
+
+def test_pictures_that_are_finished_keep_their_recipes() -> None:
+    plan = plan_of(consent=True, count=4)
+    tiled = failed(plan, "decode", at=2)
+    assert [image_of(tiled, at).decode_tile for at in range(4)] == [0, 0, 512, 512]
+    assert tiled.recipes[:2] == plan.recipes[:2]
+
+
+def test_the_transitions_of_a_film_follow_their_keyframes() -> None:
+    plan = film_of(consent=True, loop=True)
+    before = video_of(plan)
+    after = video_of(next_rung(plan, Failure(plan.model, "decode", fingerprint(before.keyframes[1]))))
+    assert [key.decode_tile for key in after.keyframes if isinstance(key, ImageRecipe)] == [0, 512, 512, 0]
+    names = [fingerprint(key) for key in after.keyframes]
+    assert [(part.start, part.end) for part in after.transitions] == list(itertools.pairwise(names))
+    assert (after.frames, after.width, after.height) == (before.frames, before.width, before.height)
+
+
+def test_a_film_is_decoded_in_smaller_chunks_with_consent_and_on_the_processor_without() -> None:
+    plan = film_of(consent=True)
+    chunks = [(8, 2)]
+    video = plan.placements[1].model
+    while not plan.placement_of(video).decode_on_cpu:
+        plan = next_rung(plan, Failure(video, "decode", fingerprint(plan.recipes[0])))
+        chunks.append((video_of(plan).decode_chunk, video_of(plan).decode_overlap))
+    assert chunks == [(8, 2), (4, 2), (2, 1), (1, 0), (1, 0)]
+    plain = film_of()
+    moved = next_rung(plain, Failure(video, "decode", fingerprint(plain.recipes[0])))
+    assert moved.placement_of(video).decode_on_cpu
+    assert moved.recipes == plain.recipes
+
+
+def test_one_models_failure_leaves_the_other_where_it_is() -> None:
+    plan = film_of()
+    moved = next_rung(plan, Failure(plan.placements[1].model, "denoise", fingerprint(video_of(plan).transitions[0])))
+    assert moved.placements[0] == plan.placements[0]
+    assert moved.placements[1].peak_bytes < plan.placements[1].peak_bytes
+
+
+def test_a_plan_with_fallbacks_survives_json_on_every_rung() -> None:
+    plan = film_of(consent=True)
+    for phase in ("denoise", "decode", "load"):
+        plan = next_rung(plan, Failure(plan.placements[1].model, phase, fingerprint(plan.recipes[0])))  # type: ignore[arg-type]
+        assert plan_from_json(plan_to_json(plan)) == plan
+
+
+def test_the_phase_of_a_lack_of_memory_is_loading_unless_an_engine_says_otherwise() -> None:
+    assert OutOfMemory("full").phase == "load"
