@@ -72,9 +72,9 @@ class Library:
     def search(
         self, words: str = "", *, kind: str | None = None, model: str | None = None, since: float | None = None,
         until: float | None = None, min_score: float | None = None, starred: bool | None = None, owner: str | None = None,
-        limit: int = 100, offset: int = 0,
+        limit: int = 100, offset: int = 0, best_first: bool = False,
     ) -> list[Item]:
-        """Return the newest results, last first, that have all these words in prompt or name and the rest as asked."""
+        """Return the results that have all these words in prompt or name and the rest as asked, last made or best first."""
         tests: list[tuple[str, Any]] = [
             ("words LIKE ? ESCAPE '!'", f"%{_escaped(word)}%") for word in words.casefold().split()
         ]
@@ -87,7 +87,8 @@ class Library:
             if value is not None
         ]  # fmt: skip
         where = " AND ".join(["1", *(test for test, _ in tests)])
-        asked = f"SELECT * FROM item WHERE {where} ORDER BY made DESC, path DESC LIMIT ? OFFSET ?"
+        order = "score DESC, made DESC, path DESC" if best_first else "made DESC, path DESC"
+        asked = f"SELECT * FROM item WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
         return [self._item(row) for row in self._db.read(asked, *(value for _, value in tests), limit, offset)]
 
     def count(self) -> int:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from flux_svd import files, memory
@@ -16,9 +19,20 @@ from flux_svd.errors import ModelUnavailable
 from flux_svd.plan import Inventory
 
 POCKET_FOLDER = Path(__file__).parent / "pocket" / "weights"
+NO_TOKEN = "It is given only to accounts, and this program has no token of yours: set HF_TOKEN, or run hf auth login."
+NOT_ACCEPTED = "Your account has not been granted access yet: open the model's page, read its licence and agree to it there."
+TOKEN_LACKS_SCOPE = "Your token may not read gated repositories: allow it in the token's settings, or use one with read access."
 _INDEX = {"clip": "open_clip_config.json"}
 _PATTERNS = ("*.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors", "*/*.jinja", "LICENSE*", "*.md")
 _CLIP_PATTERNS = ("open_clip_config.json", "open_clip_model.safetensors", "*.json", "*.txt", "LICENSE*", "*.md")
+
+
+@dataclass(frozen=True)
+class Hurdle:
+    """What keeps this user from a gated model, and where it is removed."""
+
+    words: str
+    link: str
 
 
 def read_inventory(home: Path) -> Inventory:
@@ -75,16 +89,9 @@ def download(spec: ModelSpec, home: Path) -> Path:
     try:
         patterns = list(_CLIP_PATTERNS if spec.family == "clip" else _PATTERNS)
         return Path(snapshot_download(spec.repo, revision=spec.revision or None, allow_patterns=patterns))
-    except errors.GatedRepoError:
-        raise ModelUnavailable(
-            f"{spec.repo} is gated. Accept its licence at https://huggingface.co/{spec.repo} with your account, and give the "
-            "program a token with read access: set HF_TOKEN, or run: hf auth login"
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise ModelUnavailable(
-            f"{spec.repo} was not found, or your token may not see it. Check the token's scope (read access to gated "
-            "repositories)."
-        ) from None
+    except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
+        hurdle = _hurdle_of(spec, error)
+        raise ModelUnavailable(f"{spec.repo}: {hurdle.words} See {hurdle.link}") from None
     except (OSError, errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
         raise ModelUnavailable(
             f"{spec.name} could not be downloaded ({type(error).__name__}). What arrived is kept; run the same command again "
@@ -92,11 +99,65 @@ def download(spec: ModelSpec, home: Path) -> Path:
         ) from error
 
 
+def find_hurdle(spec: ModelSpec) -> Hurdle | None:
+    """Return why the Hub would not give this model to this user, or None where it would or cannot be asked."""
+    if not spec.gated:
+        return None
+    from huggingface_hub import HfApi, errors
+
+    try:
+        HfApi().auth_check(spec.repo)
+    except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
+        return _hurdle_of(spec, error)
+    except (OSError, errors.HfHubHTTPError):  # no connection: the download says so
+        return None
+    return None
+
+
+def downloaded_bytes(spec: ModelSpec) -> int:
+    """Return how many bytes of `spec` are in the Hugging Face cache, half files included."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{spec.repo.replace('/', '--')}" / "blobs"
+    total = 0
+    for file in folder.glob("*"):
+        with suppress(OSError):  # it gets its last name just now
+            total += file.stat().st_blocks * 512 if os.name == "posix" else file.stat().st_size
+    return total
+
+
+def cache_disk_free() -> int:
+    """Return the free bytes where downloads go."""
+    from huggingface_hub import constants
+
+    return shutil.disk_usage(_existing(Path(constants.HF_HUB_CACHE))).free
+
+
+def needed_disk(spec: ModelSpec) -> int:
+    return int(spec.bytes_at("bf16") * 1.05)
+
+
+def _hurdle_of(spec: ModelSpec, error: Exception) -> Hurdle:
+    """Return what stands in the way, from the Hub's own words: one of three things, each with its own remedy."""
+    from huggingface_hub import get_token
+
+    told = str(getattr(error, "server_message", None) or error).lower()
+    if get_token() is None:
+        return Hurdle(NO_TOKEN, "https://huggingface.co/settings/tokens")
+    # As quoted in huggingface_hub issue 2844, 2025-02: a fine-grained token without the box for gated repositories.
+    if any(word in told for word in ("fine-grained", "token settings", "insufficient", "repository not found")):
+        return Hurdle(TOKEN_LACKS_SCOPE, "https://huggingface.co/settings/tokens")
+    return Hurdle(NOT_ACCEPTED, f"https://huggingface.co/{spec.repo}")
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
 def _check_disk(spec: ModelSpec, cache: Path) -> None:
-    place = cache
-    while not place.exists():
-        place = place.parent
-    free, needed = shutil.disk_usage(place).free, int(spec.bytes_at("bf16") * 1.05)
+    free, needed = shutil.disk_usage(_existing(cache)).free, needed_disk(spec)
     if free < needed:
         raise ModelUnavailable(
             f"{spec.name} needs {memory.format_gib(needed)} of disk at {cache}; {memory.format_gib(free)} are free. Free some, "

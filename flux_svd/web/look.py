@@ -133,9 +133,12 @@ def login_style() -> str:
 
 def page_head() -> str:
     """Return what goes into the page's <head>."""
+    scripts = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in ("words", "library", "models", "page"))
     return (
         '<meta name="viewport" content="width=device-width,initial-scale=1,viewport-fit=cover">'
-        f"<style>{style_sheet()}</style><script>{(STATIC / 'page.js').read_text('utf-8')}</script>"
+        '<link rel="manifest" href="manifest.json" crossorigin="use-credentials">'
+        '<link rel="apple-touch-icon" href="icon-192.png">'
+        f"<style>{style_sheet()}</style><script>{scripts}</script>"
     )
 
 
@@ -156,6 +159,9 @@ _ICONS = {
     "pause": "<path d='M7.500 5v10M12.500 5v10' stroke-width='2.500'/>",
     "full": "<path d='M4 8V4h4M12 4h4v4M16 12v4h-4M8 16H4v-4'/>",
     "chev": "<path d='m5 8 5 5 5-5'/>",
+    "star": (
+        "<path d='m10 3.500 2 4.200 4.600.6-3.400 3.200.9 4.600L10 13.800 5.900 16.100l.9-4.600L3.400 8.300 8 7.700z' fill='#000'/>"
+    ),
 }
 
 

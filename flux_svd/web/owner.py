@@ -43,6 +43,11 @@ def may_list(request: HTTPConnection) -> bool:
     return bool(request.scope.get(_LISTS, True))
 
 
+def may_manage(request: HTTPConnection) -> bool:
+    """Return whether models may be fetched and freed: by this machine's user and by accounts, not by guests."""
+    return bool(request.scope.get(_NAMED, False)) or (not owner_of(request.cookies) and may_list(request))
+
+
 def stand_for(scope: Scope, name: str) -> Scope:
     """Return the scope with its cookies replaced by one that stands for `name` ("" is this machine's user).
 

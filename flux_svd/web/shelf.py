@@ -52,6 +52,11 @@ class Shelf:
                     self._ids.pop(self._entries.popitem(last=False)[1])
         return f"files/{found}/{entry.path.name}"
 
+    def path_of(self, file_id: str, owner: str) -> Path | None:
+        """Return the file that `put` gave this id for this very owner, or None."""
+        entry = self._entries.get(file_id)
+        return entry.path if entry is not None and entry.owner == owner else None
+
     async def answer(self, request: Request) -> Response:
         """Return the file, or 404 for whatever is not this visitor's own result."""
         file_id = request.path_params["file_id"]

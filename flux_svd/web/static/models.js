@@ -1,0 +1,82 @@
+// The models: what fits and why, licences, downloads with rate and time left. Asks our own routes only.
+window.fluxModels = (root) => {
+  const say = window.fluxWords.say;
+  const list = root.querySelector("#mod_list"), note = root.querySelector("#mod_note"), unload = root.querySelector("#mod_unload");
+  let timer, drawn = "";
+  const gib = (bytes) => (bytes >= 2 ** 30 / 10 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${Math.round(bytes / 2 ** 20)} MiB`);
+  const time = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min`
+    : `${(seconds / 3600).toFixed(1)} h`);
+  const tag = (name, attributes = {}, ...inside) => {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (value === false || value === null || value === undefined) continue;
+      if (key === "text") element.textContent = value;
+      else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+      else element.setAttribute(key, value === true ? "" : value);
+    }
+    element.append(...inside.filter(Boolean));
+    return element;
+  };
+  const own = (text) => tag("bdi", { text });
+  const ask = async (address, told) => {
+    const answer = await fetch(address, told === undefined ? { cache: "no-store" } : {
+      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(told),
+    });
+    const data = await answer.json();
+    if (!answer.ok) throw new Error(data.detail);
+    return data;
+  };
+  const act = (what, model) => async () => {
+    try {
+      const data = await ask(`models/${what}`, model ? { model } : {});
+      note.textContent = data.said ? say(data.said) : ""; note.classList.remove("bad");
+    } catch (error) { note.textContent = error.message; note.classList.add("bad"); }
+    load();
+  };
+  const button = (words, action, name) => tag("button", { type: "button", class: "do edge", text: words, "aria-label": `${words}: ${name}`, onclick: action });
+  const row = (model, manages) => {
+    const gets = model.download || {};
+    const actions = [];
+    if (manages && model.state !== "ready" && !gets.running) {
+      if (model.needs_consent && !model.accepted) actions.push(button(say("Accept the licence"), act("accept", model.name), model.title));
+      else if (model.state === "absent") actions.push(button(gets.bytes ? say("Go on downloading") : say("Download"), act("download", model.name), model.title));
+    }
+    if (gets.running) actions.push(button(say("Stop"), act("stop", model.name), model.title));
+    const share = gets.running && gets.total ? Math.min(100, Math.round(100 * gets.bytes / gets.total)) : null;
+    const progress = gets.running && tag("div", { class: "gets" },
+      tag("span", {}, own(`${gib(gets.bytes)} / ${gib(gets.total)}`), gets.rate ? own(` · ${(gets.rate / 2 ** 20).toFixed(1)} MiB/s`) : "",
+        gets.seconds_left ? tag("span", { text: ` · ${say("{t} left", { t: time(gets.seconds_left) })}` }) : ""),
+      tag("div", { class: "meter", role: "progressbar", "aria-label": `${say("Download")}: ${model.title}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": share },
+        tag("i", { style: `width:${share}%` })));
+    const states = { ready: say("Ready"), absent: say("Not on this disk"), consent: say("On this disk; its licence is not accepted yet") };
+    return tag("li", { class: `model ${model.fits ? "" : "toobig"}`, "data-model": model.name },
+      tag("div", { class: "who" }, tag("h3", {}, own(model.title)), tag("span", { class: "quiet" }, own([gib(model.bytes), model.parameters].join(" · ")))),
+      tag("div", { class: "state" }, tag("b", { text: states[model.state] }),
+        tag("span", { class: model.fits ? "quiet" : "bad" }, model.fits ? tag("span", { text: say("Fits this machine: {how}", { how: model.how }) }) : own(model.how))),
+      tag("div", { class: "licence" }, tag("a", { href: model.licence_url, target: "_blank", rel: "noreferrer noopener", text: model.licence }),
+        tag("span", { class: "quiet", text: say(model.allows) })),
+      tag("div", { class: "go" }, ...actions,
+        model.access && tag("p", { class: "small bad", role: "alert" }, tag("span", { text: say(model.access) }), " ",
+          model.access_url && tag("a", { href: model.access_url, target: "_blank", rel: "noreferrer noopener", text: model.access_url })),
+        gets.problem && tag("p", { class: "small bad", role: "alert" }, own(gets.problem)),
+        model.disk_problem && tag("p", { class: "small bad", text: say("Needs {need} of disk; {free} are free.", { need: gib(model.bytes), free: gib(model.disk_free) }) }),
+        progress));
+  };
+  const load = async () => {
+    clearTimeout(timer);
+    let data;
+    try { data = await ask("models/list"); } catch (error) { note.textContent = error.message; note.classList.add("bad"); return; }
+    const words = JSON.stringify(data);
+    if (words !== drawn) {
+      drawn = words;
+      const at = document.activeElement?.closest?.("#mod_list button")?.getAttribute("aria-label");
+      list.replaceChildren(...data.models.map((model) => row(model, data.manages)));
+      if (at) [...list.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === at)?.focus();
+      unload.hidden = !data.loaded || !data.manages;
+      root.querySelector("#mod_disk").textContent = say("{free} of disk are free.", { free: gib(data.disk_free) });
+    }
+    if (data.models.some((model) => model.download?.running) && root.offsetParent !== null) timer = setTimeout(load, 1000);
+  };
+  unload.addEventListener("click", act("unload"));
+  new IntersectionObserver(([seen]) => { if (seen.isIntersecting) load(); }).observe(root);
+};
