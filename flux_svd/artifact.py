@@ -41,7 +41,9 @@ class RunFacts:
         seconds: wall time of the run that made it.
         device: what it ran on, in words.
         peak_bytes: measured peak of the device, 0 where it cannot be measured.
-        scores: "scorer", "clip_cosine" and, for a film, "keyframes" (each against its own stage).
+        scores: "scorer", "clip_cosine"; of a film also "keyframes" (each against its own stage), "likeness" (of each keyframe
+            with the subject; None for the subject itself), "pairs" (of neighbours, and whether they are too far apart to be
+            bridged) and "choices"; of a picture that was chosen "candidates", the "margin" and whether it was a "tie".
         reused: how many of its stages were found finished.
         ends: of a film, "raw_psnr" and "round_trip_psnr" of each keyframe in dB, before the fade.
         report: of a film, its `flux_svd.metrics.film.FilmReport` as JSON values.
@@ -77,21 +79,25 @@ class JobTag:
 
 @dataclass(frozen=True)
 class ImageArtifact:
+    """A picture; `candidates` are the files of those it was chosen from, without itself."""
+
     path: Path
     request: Request
     recipe: ImageRecipe
     run: RunFacts
+    candidates: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
 class VideoArtifact:
-    """A film; `keyframes` are the files of its keyframes, in order."""
+    """A film; `keyframes` are the files of its keyframes, in order, `candidates` those of pictures that were not taken."""
 
     path: Path
     keyframes: tuple[Path, ...]
     request: Request
     recipe: VideoRecipe
     run: RunFacts
+    candidates: tuple[Path, ...] = ()
 
 
 Artifact = ImageArtifact | VideoArtifact

@@ -99,7 +99,7 @@ def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> argparse.ArgumentPar
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("prompt", help="what to show, in words")
     for name, field in kind.__pydantic_fields__.items():
-        if name in ("kind", "prompt", "references", "stages", "lengths", "loop", "colour_match"):
+        if name in ("kind", "prompt", "references", "stages", "lengths", "loop", "colour_match", "keep_subject"):
             continue
         option = {"negative_prompt": "--negative"}.get(name, "--" + name.replace("_", "-"))
         if field.annotation is bool:

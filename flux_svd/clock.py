@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from flux_svd.plan import Plan
-from flux_svd.recipe import ImageRecipe, TransitionRecipe, VideoRecipe, fingerprint
+from flux_svd.recipe import ImageRecipe, PlannedRecipe, TransitionRecipe, VideoRecipe, candidates_of, fingerprint
 from flux_svd.store import StageKind, Store
 
 
@@ -55,21 +55,24 @@ class Clock:
         """Leave out steps that a checkpoint has done already."""
         self.steps_left[kind] = max(0, self.steps_left[kind] - steps)
 
-    def _count(self, recipe: ImageRecipe | VideoRecipe, plan: Plan) -> None:
+    def _count(self, recipe: PlannedRecipe, plan: Plan) -> None:
         """Count the steps of the stages that are not in the store yet."""
         if isinstance(recipe, VideoRecipe):
-            for keyframe in dict.fromkeys(recipe.keyframes):
-                if isinstance(keyframe, ImageRecipe):
-                    self._count(keyframe, plan)
+            for candidate in dict.fromkeys(one for keyframe in recipe.keyframes for one in candidates_of(keyframe)):
+                self._count_picture(candidate, plan)
             first = recipe.transitions[0]
             self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{first.method}"
             if not self._is_kept(recipe, "mp4"):
                 missing = [part for part in recipe.transitions if not self._is_kept(part, "npy")]
                 self.steps_left["animate"] += sum(part.unet_calls for part in missing)
         else:
-            self.keys["draw"] = f"{_place_key(plan, recipe.model)}/{recipe.width}x{recipe.height}/{len(recipe.references)}"
-            if not self._is_kept(recipe, "png"):
-                self.steps_left["draw"] += recipe.steps
+            for candidate in candidates_of(recipe):
+                self._count_picture(candidate, plan)
+
+    def _count_picture(self, recipe: ImageRecipe, plan: Plan) -> None:
+        self.keys["draw"] = f"{_place_key(plan, recipe.model)}/{recipe.width}x{recipe.height}/{len(recipe.references)}"
+        if not self._is_kept(recipe, "png"):
+            self.steps_left["draw"] += recipe.steps
 
     def _is_kept(self, recipe: ImageRecipe | TransitionRecipe | VideoRecipe, kind: StageKind) -> bool:
         return self.store.stage_file(fingerprint(recipe), kind).exists()

@@ -14,7 +14,7 @@ from flux_svd.errors import DoesNotFit, Phase
 from flux_svd.fitting import CHUNKS, TILES, describe_placement
 from flux_svd.memory import Placement
 from flux_svd.plan import Decision, Plan
-from flux_svd.recipe import AnyRecipe, ImageRecipe, Recipe, VideoRecipe, fingerprint
+from flux_svd.recipe import AnyRecipe, ImageRecipe, PlannedRecipe, VideoRecipe, fingerprint
 
 Row = TypeVar("Row", bound=AnyRecipe)
 
@@ -103,6 +103,6 @@ def _tiled_from(recipes: Sequence[Row], stage: str, tile: int) -> list[Row]:
     ]
 
 
-def _with_recipes(plan: Plan, recipes: list[Recipe], decoding: str) -> Plan:
+def _with_recipes(plan: Plan, recipes: list[PlannedRecipe], decoding: str) -> Plan:
     note = Decision("memory ran out", f"went on decoding {decoding}", "while decoding; the request allows slight changes")
     return replace(plan, recipes=tuple(recipes), decisions=(*plan.decisions, note))

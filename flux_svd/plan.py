@@ -11,7 +11,20 @@ from flux_svd import storyboard
 from flux_svd.catalog import ModelSpec
 from flux_svd.errors import InvalidRequest
 from flux_svd.memory import Placement
-from flux_svd.recipe import ImageRecipe, Recipe, VideoRecipe, fingerprint, recipe_from_json, to_json
+from flux_svd.recipe import (
+    GivenPicture,
+    ImageRecipe,
+    KeyframeRecipe,
+    PlannedRecipe,
+    Selection,
+    TransitionRecipe,
+    VideoRecipe,
+    any_recipe_from_json,
+    candidates_of,
+    fingerprint,
+    stage_named,
+    to_json,
+)
 from flux_svd.request import Request, make_request
 
 
@@ -45,16 +58,18 @@ class Plan:
         placements: one for each model: image model first, scorer last.
         seconds: predicted from what steps took here before; None while that is not known.
         fallbacks: for each model, in order, where it goes on if its placement runs out of memory.
+        keyframes: of a film, all in order: who draws some of them alone still knows their neighbours and their subject.
     """
 
     request: Request
     seed: int
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[PlannedRecipe, ...]
     placements: tuple[Placement, ...]
     decisions: tuple[Decision, ...]
     stages: tuple[storyboard.MotionStage, ...] = ()
     seconds: float | None = None
     fallbacks: tuple[Placement, ...] = ()
+    keyframes: tuple[KeyframeRecipe, ...] = ()
 
     @property
     def peak_bytes(self) -> int:
@@ -67,7 +82,7 @@ class Plan:
 
     @property
     def model(self) -> str:
-        """Name of the image model."""
+        """Name of the image model; of the video model where every keyframe is given."""
         return self.placements[0].model
 
     @property
@@ -83,8 +98,10 @@ def keyframes_only(plan: Plan) -> Plan:
     film = plan.recipes[0]
     if not isinstance(film, VideoRecipe):
         raise InvalidRequest("kind", "image", "a plan for a film")
-    drawn = dict.fromkeys(key for key in film.keyframes if isinstance(key, ImageRecipe))  # a loop ends where it began
-    return replace(plan, recipes=tuple(drawn), placements=(plan.placements[0], plan.placements[-1]))
+    drawn = tuple(dict.fromkeys(key for key in film.keyframes if not isinstance(key, GivenPicture)))  # a loop ends where it began
+    models = {recipe.model for key in drawn for recipe in candidates_of(key)}
+    placements = tuple(one for one in plan.placements[:-1] if one.model in models)
+    return replace(plan, recipes=drawn, placements=(*placements, plan.placements[-1]))
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
@@ -117,6 +134,7 @@ def plan_to_json(plan: Plan) -> str:
             "stages": [asdict(stage) for stage in plan.stages],
             "seconds": plan.seconds,
             "fallbacks": [asdict(placement) for placement in plan.fallbacks],
+            "keyframes": [json.loads(to_json(recipe)) for recipe in plan.keyframes],
         },
         sort_keys=True, separators=(",", ":"), allow_nan=False,
     )
@@ -134,24 +152,39 @@ def plan_from_json(text: str) -> Plan:
         return Plan(
             make_request(values["request"]),
             values["seed"],
-            tuple(recipe_from_json(json.dumps(recipe)) for recipe in values["recipes"]),
+            tuple(_planned(recipe) for recipe in values["recipes"]),
             tuple(_row(Placement, row) for row in values["placements"]),
             tuple(_row(Decision, row) for row in values["decisions"]),
             tuple(_row(storyboard.MotionStage, row) for row in values["stages"]),
             values["seconds"],
             tuple(_row(Placement, row) for row in values["fallbacks"]),
+            tuple(_keyframe(recipe) for recipe in values["keyframes"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a plan of this version: {error!r}") from error
 
 
 def stage_names(plan: Plan) -> frozenset[str]:
-    """Return the fingerprints of all stages the plan goes through."""
-    names = {fingerprint(recipe) for recipe in plan.recipes}
+    """Return the fingerprints of all stages the plan goes through and can name already.
+
+    What comes after a choice among candidates has its name when the choice is made.
+    """
+    names: set[str] = set()
     for recipe in plan.recipes:
-        if isinstance(recipe, VideoRecipe):
-            names |= {fingerprint(part) for part in recipe.keyframes} | {fingerprint(part) for part in recipe.transitions}
+        names |= film_stage_names(recipe) if isinstance(recipe, VideoRecipe) else _picture_names(recipe)
     return frozenset(names)
+
+
+def film_stage_names(film: VideoRecipe) -> set[str]:
+    """Return the fingerprints of the stages of a film: itself, its transitions, its keyframes and what they are drawn after."""
+    names = {fingerprint(film), *(fingerprint(part) for part in film.transitions)}
+    return names.union(*(_picture_names(keyframe) for keyframe in film.keyframes))
+
+
+def _picture_names(keyframe: KeyframeRecipe) -> set[str]:
+    drawn = candidates_of(keyframe)
+    after = {stage_named(reference) for recipe in drawn for reference in recipe.references} - {""}
+    return {fingerprint(keyframe), *(fingerprint(recipe) for recipe in drawn)} | after
 
 
 def disk_bytes(plan: Plan) -> int:
@@ -164,10 +197,25 @@ def disk_bytes(plan: Plan) -> int:
         pixels = recipe.width * recipe.height
         if isinstance(recipe, VideoRecipe):
             frames = sum(part.kept_frames for part in recipe.transitions)
-            total += len(recipe.keyframes) * pixels * 3 + frames * pixels // 64 * 4 * 4 + recipe.frames * pixels // 4
+            pictures = sum(max(1, len(candidates_of(key))) for key in recipe.keyframes)
+            total += pictures * pixels * 3 + frames * pixels // 64 * 4 * 4 + recipe.frames * pixels // 4
         else:
-            total += pixels * 3
+            total += len(candidates_of(recipe)) * pixels * 3
     return 2 * total
+
+
+def _planned(values: Mapping[str, Any]) -> PlannedRecipe:
+    recipe = any_recipe_from_json(json.dumps(values))
+    if not isinstance(recipe, ImageRecipe | Selection | VideoRecipe):
+        raise ValueError(f"{recipe.kind}: nothing that is made by itself")
+    return recipe
+
+
+def _keyframe(values: Mapping[str, Any]) -> KeyframeRecipe:
+    recipe = any_recipe_from_json(json.dumps(values))
+    if isinstance(recipe, TransitionRecipe | VideoRecipe):
+        raise ValueError(f"{recipe.kind}: no keyframe")
+    return recipe
 
 
 def _row(kind: type[Any], values: Mapping[str, Any]) -> Any:

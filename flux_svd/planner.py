@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from flux_svd import memory, storyboard, timeline
+from flux_svd import memory, selection, storyboard, timeline
 from flux_svd.catalog import (
     AUTO_IMAGE,
     AUTO_VIDEO,
@@ -29,6 +29,7 @@ from flux_svd.recipe import (
     TransitionRecipe,
     Versions,
     VideoRecipe,
+    candidates_of,
     derive_seed,
     fingerprint,
 )
@@ -37,8 +38,14 @@ from flux_svd.request import ImageRequest, Request, VideoRequest
 RANDOM_SEED_MAX = 2**32 - 1  # drawn seeds stay exact in a browser's numbers
 
 
-def make_plan(request: Request, budget: Budget, inventory: Inventory, entropy: random.Random) -> Plan:
+def make_plan(
+    request: Request, budget: Budget, inventory: Inventory, entropy: random.Random,
+    locked: Mapping[str, ImageRecipe] | None = None,
+) -> Plan:
     """Return the plan for `request` on this machine. A missing seed is drawn from `entropy`, nothing else is random.
+
+    Args:
+        locked: the recipes of the keyframes that stages of the request have locked, by fingerprint.
 
     Raises:
         InvalidRequest: the wish contradicts the model it names.
@@ -50,7 +57,7 @@ def make_plan(request: Request, budget: Budget, inventory: Inventory, entropy: r
     notes.append(Decision("seed", str(seed), "as asked" if request.seed is not None else "drawn at random"))
     if isinstance(request, ImageRequest):
         return _plan_images(request, seed, budget, inventory, notes)
-    return _plan_film(request, seed, budget, inventory, notes)
+    return _plan_film(request, seed, budget, inventory, notes, locked or {})
 
 
 def installed_versions(*libraries: str) -> Versions:
@@ -70,30 +77,33 @@ def _plan_images(
     spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
     width, height = _size(request, spec, spec.size, notes)
     prompts = [(request.prompt, derive_seed(seed, "image", index)) for index in range(request.count)]
-    recipes, drawing = _image_recipes(request, spec, prompts, width, height, budget, notes)
+    drawn, drawing = _image_recipes(request, spec, prompts, width, height, budget, notes, len(request.references))
+    recipes = tuple(selection.best_of(recipe, request.best_of) for recipe in drawn)
     if request.count > 1:
         notes.append(Decision("count", str(request.count), "each picture has a seed of its own, derived from the first"))
+    if request.best_of > 1:
+        notes.append(_best_of_note(request.best_of))
     scorer = fit_scorer(budget, inventory, notes)
     return Plan(request, seed, recipes, (drawing.placement, scorer), tuple(notes), fallbacks=drawing.fallbacks)
 
 
-def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]) -> Plan:
-    spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
+def _plan_film(
+    request: VideoRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision],
+    locked: Mapping[str, ImageRecipe],
+) -> Plan:
+    told: list[Decision] = []
+    line = timeline.lay_out(request, told)
+    if all(timed.picture for timed in line.stages):
+        spec = None
+        notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
+    else:
+        spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
     video = _choose(request.video_model, "video_model", AUTO_VIDEO, ("svd",), budget, inventory, notes, like=spec)
-    width, height = _size(request, spec, spec.film_size, notes)
+    width, height = _size(request, spec or video, spec.film_size if spec else video.size, notes)
     _check_sides(width, height, video)
-    line = timeline.lay_out(request, notes)
-    # One seed for all keyframes: FLUX keeps composition and subject more alike from the same noise.
-    prompts = [(timed.stage.prompt, seed if timed.seed is None else timed.seed) for timed in line.stages]
-    drawn, drawing = _image_recipes(request, spec, prompts, width, height, budget, notes)
-    keyframes = tuple(
-        recipe if timed.picture is None else GivenPicture(timed.picture, width, height)
-        for timed, recipe in zip(line.stages, drawn, strict=True)
-    )
-    given = len({timed.picture for timed in line.stages} - {None})
-    notes.append(Decision("keyframes", str(len(keyframes)), "all from one seed, so that the subject stays alike" if not given
-                          else f"{given} given, cut to {width} × {height}; the others from one seed"))
-    transitions = _transitions(request, video, keyframes, line.ways, seed, budget, notes)
+    notes += told
+    keyframes, fits = _keyframes(request, spec, line, (width, height), seed, budget, inventory, notes, locked)
+    transitions = _transitions(request, video, keyframes, line, seed, budget, notes)
     longest = max(part.frames for part in transitions)
     moving = fit_film(video, transitions[0].precision, (width, height), longest, budget, notes)
     chunk = moving.shape.decode_chunk
@@ -109,10 +119,77 @@ def _plan_film(request: VideoRequest, seed: int, budget: Budget, inventory: Inve
     notes.append(Decision("film", f"{film.frames} frames · {film.fps} fps · {film.seconds_long:.2f} s",
                           "transitions share their keyframe, so it is counted once"))
     scorer = fit_scorer(budget, inventory, notes)
+    fits.append(moving)
     return Plan(
-        request, seed, (film,), (drawing.placement, moving.placement, scorer), tuple(notes),
-        tuple(timed.stage for timed in line.stages), fallbacks=(*drawing.fallbacks, *moving.fallbacks),
+        request, seed, (film,), (*(fit.placement for fit in fits), scorer), tuple(notes),
+        tuple(timed.stage for timed in line.stages), fallbacks=tuple(other for fit in fits for other in fit.fallbacks),
+        keyframes=keyframes,
     )
+
+
+def _keyframes(
+    request: VideoRequest, spec: ModelSpec | None, line: timeline.Timeline, size: tuple[int, int], seed: int, budget: Budget,
+    inventory: Inventory, notes: list[Decision], locked: Mapping[str, ImageRecipe],
+) -> tuple[tuple[KeyframeRecipe, ...], list[Fit]]:
+    """Return the keyframes in order, and where they are drawn: to keep the subject, the others after the first one's picture."""
+    follows = bool(spec and "references" in spec.obeys and request.keep_subject and not request.references)
+    drawn: tuple[ImageRecipe, ...] = ()
+    fits: dict[str, Fit] = {}
+    if spec is not None:
+        # One seed for all keyframes: FLUX keeps composition and subject more alike from the same noise.
+        prompts = [(timed.stage.prompt, seed if timed.seed is None else timed.seed) for timed in line.stages]
+        drawn, fits[spec.name] = _image_recipes(request, spec, prompts, *size, budget, notes, follows + len(request.references))
+    keyframes: list[KeyframeRecipe] = []
+    for index, timed in enumerate(line.stages):
+        if timed.picture is not None:
+            keyframes.append(GivenPicture(timed.picture, *size))
+        elif timed.lock is not None:
+            recipe = _locked(timed.lock, index, locked, size)
+            keyframes.append(recipe)
+            if recipe.model not in fits:
+                other = MODELS[recipe.model]
+                _check_available(other, inventory)
+                fits[other.name] = fit_picture(other, recipe.precision, size, len(recipe.references), budget, notes)
+        elif index and timed == line.stages[0]:  # the end of a loop
+            keyframes.append(keyframes[0])
+        else:
+            subject = keyframes[0] if follows and index else None
+            keyframes.append(_drawn(request, timed, index, drawn[index], subject))
+    given, kept = (len({getattr(timed, name) for timed in line.stages} - {None}) for name in ("picture", "lock"))
+    why = [f"{given} given, cut to {size[0]} × {size[1]}"] if given else []
+    why += [f"{kept} locked"] if kept else []
+    if given + kept < len(set(line.stages)):
+        why.append("the others from one seed" if why else "all from one seed, so that the subject stays alike")
+    notes.append(Decision("keyframes", str(len(keyframes)), "; ".join(why)))
+    if follows:
+        notes.append(Decision("subject", "the first keyframe", "the others are drawn after its picture"))
+    if request.best_of > 1 and spec:
+        notes.append(_best_of_note(request.best_of))
+    return tuple(keyframes), list(fits.values())
+
+
+def _drawn(
+    request: VideoRequest, timed: timeline.TimedStage, index: int, recipe: ImageRecipe, subject: KeyframeRecipe | None
+) -> KeyframeRecipe:
+    """Return one keyframe to draw: after its subject, and as the wished candidate where one is picked."""
+    if timed.pick is not None and timed.pick > request.best_of:
+        raise InvalidRequest(f"stages.{index}.pick", timed.pick, f"1 to {request.best_of}, one of the candidates (best_of)")
+    found = selection.best_of(selection.after_subject(recipe, subject) if subject else recipe, request.best_of)
+    return found if timed.pick is None else candidates_of(found)[timed.pick - 1]
+
+
+def _locked(name: str, index: int, locked: Mapping[str, ImageRecipe], size: tuple[int, int]) -> ImageRecipe:
+    recipe = locked.get(name)
+    if recipe is None:
+        raise InvalidRequest(f"stages.{index}.lock", name, "the fingerprint of a keyframe that was drawn on this machine before")
+    if (recipe.width, recipe.height) != size:
+        raise InvalidRequest(f"stages.{index}.lock", name, f"a keyframe of {size[0]} × {size[1]} pixels, like the film; this one "
+                             f"has {recipe.width} × {recipe.height}")
+    return recipe
+
+
+def _best_of_note(candidates: int) -> Decision:
+    return Decision("best of", f"{candidates} candidates", "all are kept; the scores choose, unless you pick one")
 
 
 def _choose(
@@ -181,7 +258,7 @@ def _check_sides(width: int, height: int, spec: ModelSpec) -> None:
 
 def _image_recipes(
     request: ImageRequest | VideoRequest, spec: ModelSpec, prompts: list[tuple[str, int]], width: int, height: int,
-    budget: Budget, notes: list[Decision],
+    budget: Budget, notes: list[Decision], references: int,
 ) -> tuple[tuple[ImageRecipe, ...], Fit]:
     for field, control, given in (
         ("references", "references", bool(request.references)),
@@ -199,7 +276,7 @@ def _image_recipes(
                               else f"the default of {spec.name}"))
     precision, why = choose_precision(spec, budget)
     notes.append(Decision("precision", precision, why))
-    fit = fit_picture(spec, precision, (width, height), len(request.references), budget, notes)
+    fit = fit_picture(spec, precision, (width, height), references, budget, notes)
     notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))
     versions = installed_versions("torch", "diffusers", "transformers")
     recipes = tuple(
@@ -216,7 +293,7 @@ def _image_recipes(
 
 
 def _transitions(
-    request: VideoRequest, video: ModelSpec, keyframes: tuple[KeyframeRecipe, ...], ways: tuple[timeline.Way, ...],
+    request: VideoRequest, video: ModelSpec, keyframes: tuple[KeyframeRecipe, ...], line: timeline.Timeline,
     seed: int, budget: Budget, notes: list[Decision],
 ) -> tuple[TransitionRecipe, ...]:
     method = METHODS[request.transition]
@@ -228,13 +305,14 @@ def _transitions(
     prints = [fingerprint(keyframe) for keyframe in keyframes]
     versions = installed_versions("torch", "diffusers", "transformers")
     parts = []
-    for index, way in enumerate(ways):
+    for index, way in enumerate(line.ways):
         stride = storyboard.stride_for(way.frames)
-        role = "transition" if way.part == 0 else f"transition {way.gap}"
+        role = f"transition {line.stages[index].stage.prompt} → {line.stages[index + 1].stage.prompt}"
+        own = derive_seed(seed if way.seed is None else way.seed, role, 0)
         parts.append(
             TransitionRecipe(
                 model=video.name, revision=video.revision, method=method.samples, start=prints[index],
-                end=prints[index + 1], seed=derive_seed(seed, role, way.part or way.gap), width=keyframes[0].width,
+                end=prints[index + 1], seed=own, width=keyframes[0].width,
                 height=keyframes[0].height, frames=(way.frames - 1) * stride + 1, stride=stride, steps=steps,
                 guidance=video.guidance if method.guidance is None else method.guidance,
                 motion_bucket_id=request.motion_bucket_id, conditioning_fps=request.conditioning_fps or min(request.fps, 30),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -23,7 +23,8 @@ class ImageRecipe:
     """One picture.
 
     Attributes:
-        references: ids of stored pictures (sha256), in order.
+        references: what it is drawn after, in order: ids of stored pictures (sha256), or names of pictures that are stages of
+            their own ("stage:" and a fingerprint), so that another first keyframe is another recipe for those drawn after it.
         width, height: pixels.
         guidance: embedded value or classifier-free scale, as `guidance_kind` says; 0.0 where the kind is "none".
         prompt_tokens: how many tokens the encoder reads.
@@ -78,7 +79,27 @@ class GivenPicture:
     kind: Literal["given"] = "given"
 
 
-KeyframeRecipe = ImageRecipe | GivenPicture
+@dataclass(frozen=True)
+class Selection:
+    """The best of several candidates: pictures of one prompt that differ in their seeds. Part of plans only.
+
+    Which one it is, is known when all are drawn and scored; from then on that candidate stands in its place (see
+    `with_keyframes`), so what is made of it names the picture that was taken, whoever took it.
+    """
+
+    candidates: tuple[ImageRecipe, ...]
+    kind: Literal["selection"] = "selection"
+
+    @property
+    def width(self) -> int:
+        return self.candidates[0].width
+
+    @property
+    def height(self) -> int:
+        return self.candidates[0].height
+
+
+KeyframeRecipe = ImageRecipe | GivenPicture | Selection
 
 
 @dataclass(frozen=True)
@@ -173,10 +194,12 @@ class VideoRecipe:
 
 
 Recipe = ImageRecipe | VideoRecipe
+PlannedRecipe = Recipe | Selection
 AnyRecipe = KeyframeRecipe | TransitionRecipe | VideoRecipe
-_KINDS: dict[str, type[ImageRecipe] | type[GivenPicture] | type[TransitionRecipe] | type[VideoRecipe]] = {
+_KINDS: dict[str, type[AnyRecipe]] = {
     "image": ImageRecipe,
     "given": GivenPicture,
+    "selection": Selection,
     "transition": TransitionRecipe,
     "video": VideoRecipe,
 }
@@ -190,6 +213,49 @@ def first_steps(steps: int, share: float) -> int:
 def fingerprint(recipe: AnyRecipe) -> str:
     """Return the sha256 (64 hex digits) of the recipe's canonical JSON: the name of the stage it describes."""
     return hashlib.sha256(to_json(recipe).encode()).hexdigest()
+
+
+def drawn_after(name: str) -> str:
+    """Return how a recipe's `references` name the picture of a stage."""
+    return _STAGE + name
+
+
+def stage_named(reference: str) -> str:
+    """Return the fingerprint of the stage that a reference names, or "" for the id of a stored picture."""
+    return reference.removeprefix(_STAGE) if reference.startswith(_STAGE) else ""
+
+
+_STAGE = "stage:"
+
+
+def candidates_of(keyframe: KeyframeRecipe) -> tuple[ImageRecipe, ...]:
+    """Return what may have to be drawn for a keyframe: nothing for a given picture."""
+    if isinstance(keyframe, Selection):
+        return keyframe.candidates
+    return (keyframe,) if isinstance(keyframe, ImageRecipe) else ()
+
+
+def renamed(keyframe: KeyframeRecipe, names: Mapping[str, str]) -> KeyframeRecipe:
+    """Return the keyframe with each reference to a stage of `names` (old fingerprint → new one) turned to the new one."""
+    if isinstance(keyframe, Selection):
+        return replace(keyframe, candidates=tuple(_renamed(one, names) for one in keyframe.candidates))
+    return _renamed(keyframe, names) if isinstance(keyframe, ImageRecipe) else keyframe
+
+
+def _renamed(recipe: ImageRecipe, names: Mapping[str, str]) -> ImageRecipe:
+    stages = [(reference, stage_named(reference)) for reference in recipe.references]
+    return replace(recipe, references=tuple(drawn_after(names[name]) if name in names else one for one, name in stages))
+
+
+def with_keyframes(film: VideoRecipe, keyframes: Sequence[KeyframeRecipe]) -> VideoRecipe:
+    """Return the film with other recipes for its keyframes, one for each; what names the old ones names the new ones."""
+    names: dict[str, str] = {}
+    settled = []
+    for old, new in zip(film.keyframes, keyframes, strict=True):
+        settled.append(renamed(new, names))
+        names[fingerprint(old)] = fingerprint(settled[-1])
+    transitions = tuple(replace(part, start=names[part.start], end=names[part.end]) for part in film.transitions)
+    return replace(film, keyframes=tuple(settled), transitions=transitions)
 
 
 def latents_name(recipe: ImageRecipe | TransitionRecipe) -> str:
@@ -219,10 +285,19 @@ def recipe_from_json(text: str) -> Recipe:
     Raises:
         ValueError: the text is not such a recipe.
     """
-    recipe = _build(json.loads(text))
-    if isinstance(recipe, TransitionRecipe | GivenPicture):
+    recipe = any_recipe_from_json(text)
+    if not isinstance(recipe, ImageRecipe | VideoRecipe):
         raise ValueError(f"{recipe.kind}: a part of a film, not a result")
     return recipe
+
+
+def any_recipe_from_json(text: str) -> AnyRecipe:
+    """Return whatever recipe `to_json` wrote.
+
+    Raises:
+        ValueError: the text is not a recipe of this version.
+    """
+    return _build(json.loads(text))
 
 
 def _build(values: Mapping[str, Any]) -> AnyRecipe:

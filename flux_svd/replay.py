@@ -20,7 +20,17 @@ from flux_svd.catalog import MODELS
 from flux_svd.encode import iterate_film
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Plan
-from flux_svd.recipe import ImageRecipe, Recipe, Versions, fingerprint
+from flux_svd.recipe import (
+    ImageRecipe,
+    PlannedRecipe,
+    Recipe,
+    Versions,
+    VideoRecipe,
+    candidates_of,
+    fingerprint,
+    stage_named,
+    with_keyframes,
+)
 from flux_svd.request import make_request
 from flux_svd.run import OnProgress
 from flux_svd.session import Session
@@ -63,6 +73,7 @@ def replay(path: Path, session: Session, on_progress: OnProgress | None = None) 
             home=session.home, output_dir=folder / "outputs", owner=session.owner, device_number=session.device_number,
             store=Store(session.home, stages=folder / "stages"),
         )  # fmt: skip
+        _lend_references(plan.recipes[0], session.store, scratch.store)
         made = scratch.run(plan, on_progress)[0]
         scratch.unload()
         psnr = _lowest_psnr(path, made.path)
@@ -70,36 +81,48 @@ def replay(path: Path, session: Session, on_progress: OnProgress | None = None) 
     if psnr is not None and psnr >= CLOSE_PSNR:
         verdict = "identical" if math.isinf(psnr) else "close"
     told = None if psnr is None or math.isinf(psnr) else round(psnr, 2)
-    return Replay(verdict, told, tuple(_changes(recipe, plan.recipes[0], path, made.run.device)))
+    return Replay(verdict, told, tuple(_changes(recipe, made.recipe, path, made.run.device)))
 
 
 def _plan_for(recipe: Recipe, path: Path, session: Session) -> Plan:
     """Return the plan that carries out `recipe` with the libraries of today."""
     request = load_request(path)
-    fields = {**request.model_dump(mode="json"), "seed": request.seed or 0}
-    if isinstance(recipe, ImageRecipe):
-        fields |= {"model": recipe.model, "count": 1}
+    fields: dict[str, Any] = {**request.model_dump(mode="json"), "seed": request.seed or 0, "best_of": 1}
+    if isinstance(recipe, ImageRecipe):  # perhaps a keyframe, whose request is that of its film
+        fields = {"kind": "image", "prompt": recipe.prompt, "model": recipe.model, "width": recipe.width, "height": recipe.height}
     else:
+        fields["stages"] = [{**stage, "lock": None, "pick": None} for stage in fields["stages"] or ()] or None
         fields |= {"model": models_of(recipe)[0] if len(models_of(recipe)) > 1 else "auto", "video_model": models_of(recipe)[-1]}
     plan = session.plan(make_request(fields))
-    now = plan.recipes[0]
-    return dataclasses.replace(plan, request=request, recipes=(_with_versions(recipe, now),))
+    remade = _with_versions(recipe, plan.recipes[0])
+    return dataclasses.replace(
+        plan, request=request, recipes=(remade,), keyframes=remade.keyframes if isinstance(remade, VideoRecipe) else ()
+    )
 
 
-def _with_versions(recipe: Recipe, now: Recipe) -> Recipe:
+def _lend_references(recipe: PlannedRecipe, lender: Store, borrower: Store) -> None:
+    """Copy the pictures that recipes name and that are no part of this result: keyframes of other films."""
+    keyframes = recipe.keyframes if isinstance(recipe, VideoRecipe) else (recipe,)
+    own = {fingerprint(key) for key in keyframes}
+    wanted = {stage_named(reference) for key in keyframes for one in candidates_of(key) for reference in one.references}
+    for name in wanted - own - {""}:
+        kept = lender.find_stage(name, "png")
+        if kept is not None:
+            borrower.keep_stage(name, "png", kept.data, kept.facts)
+
+
+def _with_versions(recipe: Recipe, now: PlannedRecipe) -> Recipe:
     """Return the recipe with the library versions of `now`: they are what will run."""
-    if isinstance(recipe, ImageRecipe) or isinstance(now, ImageRecipe):
-        return dataclasses.replace(recipe, versions=now.versions)
+    if isinstance(recipe, ImageRecipe) or not isinstance(now, VideoRecipe):
+        versions = now.versions if isinstance(now, VideoRecipe) else candidates_of(now)[0].versions
+        return dataclasses.replace(recipe, versions=versions)
     drawn = next((key.versions for key in now.keyframes if isinstance(key, ImageRecipe)), ())
     keyframes = tuple(
         dataclasses.replace(key, versions=drawn) if isinstance(key, ImageRecipe) else key for key in recipe.keyframes
     )
-    names = [fingerprint(key) for key in keyframes]
-    transitions = tuple(
-        dataclasses.replace(part, versions=now.transitions[0].versions, start=names[index], end=names[index + 1])
-        for index, part in enumerate(recipe.transitions)
-    )
-    return dataclasses.replace(recipe, keyframes=keyframes, transitions=transitions, versions=now.versions)
+    film = with_keyframes(recipe, keyframes)
+    transitions = tuple(dataclasses.replace(part, versions=now.transitions[0].versions) for part in film.transitions)
+    return dataclasses.replace(film, transitions=transitions, versions=now.versions)
 
 
 def _changes(then: Recipe, now: Recipe, path: Path, device: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ SIZE_MIN, SIZE_MAX, SIZE_STEP = 64, 2048, 16  # pixels; the step is FLUX's laten
 MAX_PIXELS = 2048 * 2048
 SEED_MAX = 2**64 - 1  # torch.Generator.manual_seed takes 64 bits
 MAX_FRAMES = 1441  # two minutes at 12 fps
+BEST_OF_MAX = 8
 
 Transition = Literal["bidirectional", "vibid", "fusion", "fast", "plain"]
 
@@ -42,6 +43,7 @@ Size = Annotated[int, Field(ge=SIZE_MIN, le=SIZE_MAX, multiple_of=SIZE_STEP)]
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 Steps = Annotated[int, Field(ge=1, le=150)]
 Guidance = Annotated[float, Field(ge=0, le=30)]
+StageName = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # a fingerprint
 PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Length = Annotated[int, Field(ge=3, le=121)]  # frames of a transition; 121 is ten seconds at 12 fps, bridged
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -66,6 +68,10 @@ class _Picture(_Request):
         default=(), description="Stored pictures to work from (FLUX.2 models)"
     )
 
+    best_of: Annotated[int, Field(ge=1, le=BEST_OF_MAX)] = Field(
+        default=1, description="Draw this many candidates of each picture and take the best"
+    )
+
     @model_validator(mode="after")
     def _pair_of_sizes(self) -> _Picture:
         if (self.width is None) != (self.height is None):
@@ -85,13 +91,27 @@ class StageWish(_Request):
 
     Attributes:
         picture: a stored picture to use as this keyframe, cut to the film's shape; nothing is drawn then.
+        lock: the fingerprint of a keyframe drawn before, which stays whatever else of the film changes.
+        pick: which candidate to take (from 1) where `best_of` draws several; else the scores choose.
         length: frames from this keyframe to the next, both counted.
+        transition_seed: of the transition from this keyframe to the next; without one it comes from the film's seed.
     """
 
     prompt: Prompt
     seed: Seed | None = None
     picture: PictureId | None = None
+    lock: StageName | None = None
+    pick: Annotated[int, Field(ge=1, le=BEST_OF_MAX)] | None = None
     length: Length | None = None
+    transition_seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StageWish:
+        settled = [name for name in ("picture", "lock") if getattr(self, name) is not None]
+        drawn = [name for name in ("seed", "pick") if getattr(self, name) is not None]
+        if len(settled) > 1 or (settled and drawn):
+            raise ValueError(f"{' and '.join(settled + drawn)} exclude each other")
+        return self
 
 
 class VideoRequest(_Picture):
@@ -113,6 +133,9 @@ class VideoRequest(_Picture):
     )
     lengths: Annotated[tuple[Length, ...], Field(min_length=1, max_length=61)] | None = Field(
         default=None, description="Frames of each transition, both keyframes counted, instead of one length for all"
+    )
+    keep_subject: bool = Field(
+        default=True, description="Draw each keyframe after the first one's picture (models that take references)"
     )
     loop: bool = Field(default=False, description="End at the first keyframe again")
     fps: Annotated[int, Field(ge=1, le=60)] = Field(default=12, description="Frames a second at playback")

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,11 +26,12 @@ from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
 from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
-from flux_svd.errors import Cancelled, OutOfMemory, StorageFailed, shorten
+from flux_svd.errors import Cancelled, InvalidRequest, OutOfMemory, StorageFailed, shorten
+from flux_svd.keyframes import Keyframe, Keyframes, Means, explain_choice
 from flux_svd.ladder import Failure, next_rung
 from flux_svd.metrics.film import film_report
 from flux_svd.pictures import cover, encode_png
-from flux_svd.plan import Plan
+from flux_svd.plan import Plan, film_stage_names
 from flux_svd.pocket.world import unknown_words
 from flux_svd.progress import OnStep, Phase, Progress
 from flux_svd.recipe import (
@@ -37,11 +39,18 @@ from flux_svd.recipe import (
     GivenPicture,
     ImageRecipe,
     KeyframeRecipe,
+    PlannedRecipe,
+    Selection,
     TransitionRecipe,
     VideoRecipe,
+    candidates_of,
     fingerprint,
     latents_name,
+    stage_named,
+    to_json,
+    with_keyframes,
 )
+from flux_svd.selection import LIMITS
 from flux_svd.store import Stage, Store
 
 if TYPE_CHECKING:
@@ -62,42 +71,49 @@ class Run:
     ) -> None:
         self.store, self.engines, self.output_dir = store, engines, output_dir
         self.plan, self.report, self.stop, self.job = plan, report, stop, job
-        self.given, self.at = plan.recipes, 0
+        self.tile = 0  # pixels of the parts decoded at once since memory ran out, 0 as planned
         self.clock = Clock(store, plan)
         self.started = time.monotonic()
         self.reused = 0
         self.notes: dict[str, None] = {}  # in order, each once
+        means = Means(self._open_given, self._draw, self._is_drawn, self._match, self._likeness, LIMITS[plan.scorer])
+        self.keyframes = Keyframes(plan, means)
+        planned = (key for one in plan.recipes for key in (one.keyframes if isinstance(one, VideoRecipe) else (one,)))
+        self._to_draw = [*dict.fromkeys(_drawing(one) for key in planned for one in candidates_of(key))]
 
-    def make(self, recipe: ImageRecipe | VideoRecipe) -> Artifact:
+    def make(self, recipe: PlannedRecipe) -> Artifact:
         """Make what `recipe`, one of the plan, describes. Where memory runs out the plan goes on a rung lower."""
         self.started, self.reused, self.notes = time.monotonic(), 0, {}
-        self.at = self.given.index(recipe)
-        if isinstance(recipe, VideoRecipe):
-            return self._make_film()
-        items = len(self.given)
-        return self._make_image(self.at + 1 if items > 1 else 0, items if items > 1 else 0)
+        return self._make_film(recipe) if isinstance(recipe, VideoRecipe) else self._make_image(recipe)
 
-    def _make_image(self, item: int, items: int) -> ImageArtifact:
-        picture = self._picture(self._image_recipe, item, items)
-        recipe = self._image_recipe()
-        scores = self._scores([fingerprint(recipe)], [recipe.prompt], lambda: [picture])
-        run = self._facts(recipe.model, {"scorer": self.plan.scorer, "clip_cosine": _mean(scores)})
-        name = self._named(artifact.file_stem(recipe.prompt, recipe.seed)) + (f"-{item}" if self.job and items else "")
-        return self._save_image(picture, recipe, run, name)
+    def _make_image(self, planned: ImageRecipe | Selection) -> ImageArtifact:
+        key = self.keyframes.make(planned)
+        recipe = key.recipe
+        assert isinstance(recipe, ImageRecipe)
+        scores = self._scores([key.name], [recipe.prompt], lambda: [key.picture])
+        pairs = self._told_pairs(self.keyframes.pairs(planned))
+        facts = {"scorer": self.plan.scorer, "clip_cosine": _mean(scores), **self._likeness_fact(planned)}
+        run = self._facts(recipe.model, {**facts, **pairs, **_choice_fact(key)})
+        number = f"-{self.plan.recipes.index(planned) + 1}" if self.job and len(self.plan.recipes) > 1 else ""
+        name = self._named(artifact.file_stem(recipe.prompt, recipe.seed)) + number
+        made = self._save_image(key.picture, recipe, run, name)
+        return dataclasses.replace(made, candidates=self._save_candidates(key, name, run))
 
-    def _make_film(self) -> VideoArtifact:
-        wanted = self._film_recipe().keyframes
-        firsts = [wanted.index(key) for key in wanted]  # a loop ends where it began
-        keys: list[Image.Image] = []
-        for n, first in enumerate(firsts):
-            drawn = len(set(firsts[: n + 1]))
-            keys.append(keys[first] if first < n else self._picture(self._keyframe(n), drawn, len(set(firsts))))
-        film = self._enduring(self._film_recipe, lambda: self._film(self._film_recipe(), keys))
-        recipe = self._film_recipe()
-        ends = film.facts.get("ends")
-        report = self._film_report(keys, recipe, ends)
-        run = self._facts(recipe.transitions[0].model, self._film_scores(keys, recipe))
-        return self._save_film(film.data, keys, recipe, dataclasses.replace(run, ends=ends, report=report))
+    def _make_film(self, planned: VideoRecipe) -> VideoArtifact:
+        made = [self.keyframes.make(key) for key in planned.keyframes]
+        pairs = self._told_pairs(self.keyframes.pairs())
+        recipe, keys = with_keyframes(planned, [key.recipe for key in made]), [key.picture for key in made]
+        with self.store.pinned(film_stage_names(recipe)):
+            with self._alone(recipe):
+                film = self._enduring(self._film_recipe, lambda: self._film(self._film_recipe(), keys))
+                recipe = self._film_recipe()
+            ends = film.facts.get("ends")
+            report = self._film_report(keys, recipe, ends)
+            likeness = [self.keyframes.likeness(key) for key in planned.keyframes]
+            scores = {**self._film_scores(keys, recipe), **pairs, "likeness": [_rounded_or_none(value) for value in likeness]}
+            scores |= {"choices": rows} if any(rows := [explain_choice(key) for key in made]) else {}
+        run = self._facts(recipe.transitions[0].model, scores)
+        return self._save_film(film.data, made, recipe, dataclasses.replace(run, ends=ends, report=report))
 
     def _film(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> Stage:
         """Return the encoded film of these keyframes, from the store if it was made before."""
@@ -123,12 +139,9 @@ class Run:
         self.store.keep_stage(name, "mp4", stage.data, stage.facts)
         return stage
 
-    def _picture(self, current: Callable[[], KeyframeRecipe], item: int, items: int) -> Image.Image:
-        """Return the picture of the current recipe: a given one fitted, any other from the store if it was drawn before."""
+    def _picture(self, current: Callable[[], ImageRecipe], item: int, items: int) -> Image.Image:
+        """Return the picture of the current recipe, from the store if it was drawn before."""
         recipe = current()
-        if isinstance(recipe, GivenPicture):
-            with Image.open(self.store.picture(recipe.sha256)) as given:
-                return cover(given, recipe.width, recipe.height)
         name = fingerprint(recipe)
         kept = self.store.find_stage(name, "png")
         if kept is not None:
@@ -142,19 +155,63 @@ class Run:
         self.store.drop_stage(latents_name(recipe), "latents")
         return picture
 
-    def _drawn(self, recipe: KeyframeRecipe, trail: Trail, item: int, items: int) -> Image.Image:
+    def _drawn(self, recipe: ImageRecipe, trail: Trail, item: int, items: int) -> Image.Image:
         """Draw and keep a picture, from where its trail ends."""
-        assert isinstance(recipe, ImageRecipe)
         self._tell("load", item, items)
         engine = self.engines.flux(self.plan.placement_of(recipe.model), recipe.precision)
-        references = [Image.open(self.store.picture(reference)) for reference in recipe.references]
+        references = [self._reference(reference) for reference in recipe.references]
         unread = engine.prompt_overflow(recipe.prompt)
         self._note(recipe, unread)
         picture: Image.Image = engine.draw(
             recipe, references, self._on_step("draw", item, items, "draw"), halfway=trail.halfway, on_latents=trail.keep
         )
-        self.store.keep_stage(fingerprint(recipe), "png", encode_png(picture), {"unread": unread})
+        facts = {"unread": unread, "recipe": json.loads(to_json(recipe))}  # a lock brings the recipe back
+        self.store.keep_stage(fingerprint(recipe), "png", encode_png(picture), facts)
         return picture
+
+    def _open_given(self, recipe: GivenPicture) -> Image.Image:
+        with Image.open(self.store.picture(recipe.sha256)) as given:
+            return cover(given, recipe.width, recipe.height)
+
+    def _draw(self, recipe: ImageRecipe) -> tuple[ImageRecipe, Image.Image]:
+        """Return a picture, told as one of as many as this plan draws, and its recipe: in smaller parts where memory ran out."""
+        own = _drawing(recipe)
+        item = self._to_draw.index(own) + 1 if own in self._to_draw and len(self._to_draw) > 1 else 0
+        with self._alone(self._lowered(recipe)):
+            picture, made = self._picture(self._image_recipe, item, len(self._to_draw) if item else 0), self._image_recipe()
+        self.tile = made.decode_tile if made.decode_tile != recipe.decode_tile else self.tile
+        return made, picture
+
+    def _is_drawn(self, recipe: ImageRecipe) -> bool:
+        return self.store.find_stage(fingerprint(self._lowered(recipe)), "png") is not None
+
+    def _lowered(self, recipe: ImageRecipe) -> ImageRecipe:
+        return dataclasses.replace(recipe, decode_tile=self.tile) if self.tile else recipe
+
+    @contextmanager
+    def _alone(self, recipe: ImageRecipe | VideoRecipe) -> Iterator[None]:
+        """Let the plan be for this recipe alone while the block runs, as it is now that all it names is known."""
+        recipes = self.plan.recipes
+        self.plan = dataclasses.replace(self.plan, recipes=(recipe,))
+        try:
+            yield
+        finally:
+            self.plan = dataclasses.replace(self.plan, recipes=recipes)
+
+    def _reference(self, reference: str) -> Image.Image:
+        """Return the picture a recipe names: a stored one, or one that is a stage of its own.
+
+        Raises:
+            InvalidRequest: it is not here any more.
+        """
+        name = stage_named(reference)
+        if not name:
+            return Image.open(self.store.picture(reference))
+        kept = self.store.find_stage(name, "png")
+        if kept is None:
+            raise InvalidRequest("references", reference, "a keyframe that is still kept on this machine; make its film again, "
+                                 "or draw this one without a lock")
+        return Image.open(io.BytesIO(kept.data), formats=["PNG"])
 
     def _note(self, recipe: ImageRecipe, unread: str) -> None:
         """Note what of the prompt has no effect on its picture."""
@@ -232,17 +289,14 @@ class Run:
             self.report(Progress("load", note=said))
 
     def _image_recipe(self) -> ImageRecipe:
-        recipe = self.plan.recipes[self.at]
+        recipe = self.plan.recipes[0]
         assert isinstance(recipe, ImageRecipe)
         return recipe
 
     def _film_recipe(self) -> VideoRecipe:
-        recipe = self.plan.recipes[self.at]
+        recipe = self.plan.recipes[0]
         assert isinstance(recipe, VideoRecipe)
         return recipe
-
-    def _keyframe(self, number: int) -> Callable[[], KeyframeRecipe]:
-        return lambda: self._film_recipe().keyframes[number]
 
     def _tell(self, phase: Phase, item: int = 0, items: int = 0) -> None:
         if self.stop.is_set():
@@ -278,6 +332,38 @@ class Run:
 
         scores: list[float] = self._judged(["score", scorer, MODELS[scorer].revision, [*names], [*texts]], scored)
         return scores
+
+    def _match(self, names: Sequence[str], texts: Sequence[str], pictures: Sequence[Image.Image]) -> list[float]:
+        return self._scores(names, texts, lambda: pictures)
+
+    def _likeness(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[list[float]]:
+        """Return the cosine of every picture with every picture, from the store if these were compared before."""
+        scorer = self.plan.scorer
+
+        def compared() -> list[list[float]]:
+            return [[_rounded(value) for value in row] for row in self.engines.scorer(scorer).likeness(pictures)]
+
+        matrix: list[list[float]] = self._judged(["likeness", scorer, MODELS[scorer].revision, [*names]], compared)
+        return matrix
+
+    def _likeness_fact(self, planned: KeyframeRecipe) -> dict[str, Any]:
+        likeness = self.keyframes.likeness(planned) if self.plan.keyframes or self.plan.request.references else None
+        return {} if likeness is None else {"likeness": _rounded(likeness)}
+
+    def _told_pairs(self, pairs: dict[int, float]) -> dict[str, Any]:
+        """Return the likeness of neighbours as a fact, and tell at once which are too far apart to be bridged."""
+        limit = LIMITS[self.plan.scorer].too_far
+        for gap in [gap for gap, likeness in pairs.items() if likeness < limit]:
+            said = (
+                f"keyframes {gap + 1} and {gap + 2} look too different to be bridged well (likeness {pairs[gap]:.2f}, limit "
+                f"{limit:.2f}): put one halfway between them (--midpoint {gap + 1}), or draw one of them again"
+            )
+            self.notes[said] = None
+            self.report(Progress("score", note=said))
+        rows = [
+            {"between": [gap + 1, gap + 2], "likeness": _rounded(value), "too_far": value < limit} for gap, value in pairs.items()
+        ]
+        return {"pairs": rows} if rows else {}
 
     def _film_report(self, keys: Sequence[Image.Image], recipe: VideoRecipe, ends: dict[str, Any] | None) -> dict[str, Any]:
         """Return the report of the film as a player shows it, from the store if it was made before."""
@@ -327,20 +413,34 @@ class Run:
         path = self._save(data, ".png", recipe, run, name)
         return ImageArtifact(path, self.plan.request, recipe, run)
 
-    def _save_film(self, data: bytes, keys: Sequence[Image.Image], recipe: VideoRecipe, run: RunFacts) -> VideoArtifact:
+    def _save_candidates(self, key: Keyframe, name: str, run: RunFacts) -> tuple[Path, ...]:
+        """Save the candidates that were not taken beside the one that was, and return their files."""
+        rows = explain_choice(key)
+        saved = []
+        for number, ((recipe, picture), row) in enumerate(zip(key.candidates, rows, strict=False), 1):
+            if not row["taken"]:
+                facts = dataclasses.replace(run, scores={"scorer": self.plan.scorer, "clip_cosine": row["match"]}, notes=())
+                saved.append(self._save_image(picture, recipe, facts, f"{name}_candidate-{number}").path)
+        return tuple(saved)
+
+    def _save_film(self, data: bytes, keys: Sequence[Keyframe], recipe: VideoRecipe, run: RunFacts) -> VideoArtifact:
         request = self.plan.request
         stem = self._named(artifact.file_stem(request.prompt, self.plan.seed))
         own = run.scores["keyframes"]
-        files = []
-        for n, (key, part) in enumerate(zip(keys, recipe.keyframes, strict=True)):
-            if isinstance(part, GivenPicture):  # the user's own picture: neither made here nor marked as made by a model
-                name = f"{stem}_keyframe-{n + 1}"
-                files.append(artifact.place(encode_png(key), ".png", self._folder(), name=name, job=self.job))
+        files: list[Path] = []
+        candidates: dict[str, tuple[Path, ...]] = {}
+        for n, key in enumerate(keys):
+            name = f"{stem}_keyframe-{n + 1}"
+            if isinstance(key.recipe, GivenPicture):  # the user's own picture: neither made here nor marked as made by a model
+                files.append(artifact.place(encode_png(key.picture), ".png", self._folder(), name=name, job=self.job))
                 continue
-            facts = dataclasses.replace(run, scores={"scorer": self.plan.scorer, "clip_cosine": own[n]}, ends=None, report=None)
-            files.append(self._save_image(key, part, facts, f"{stem}_keyframe-{n + 1}").path)
+            scores = {"scorer": self.plan.scorer, "clip_cosine": own[n], "likeness": run.scores["likeness"][n]}
+            facts = dataclasses.replace(run, scores={**scores, **_choice_fact(key)}, ends=None, report=None)
+            files.append(self._save_image(key.picture, key.recipe, facts, name).path)
+            if key.name not in candidates:
+                candidates[key.name] = self._save_candidates(key, name, facts)
         path = self._save(artifact.mark_film(data, request, recipe), ".mp4", recipe, run, stem)
-        return VideoArtifact(path, tuple(files), request, recipe, run)
+        return VideoArtifact(path, tuple(files), request, recipe, run, tuple(itertools.chain(*candidates.values())))
 
     def _save(self, data: bytes, suffix: str, recipe: ImageRecipe | VideoRecipe, run: RunFacts, name: str) -> Path:
         self._tell("save")
@@ -361,6 +461,21 @@ class Run:
 def thin(frames: Sequence[Image.Image]) -> list[Image.Image]:
     """Return at most about `SCORED_FRAMES` frames, evenly spread."""
     return list(frames[:: max(1, len(frames) // SCORED_FRAMES)])
+
+
+def _drawing(recipe: ImageRecipe) -> ImageRecipe:
+    """Return the recipe without what is only known on the way: the picture it is drawn after, and how it is decoded."""
+    return dataclasses.replace(recipe, references=(), decode_tile=0)
+
+
+def _choice_fact(key: Keyframe) -> dict[str, Any]:
+    if key.choice is None:
+        return {}
+    return {"candidates": explain_choice(key), "margin": key.choice.margin, "tie": key.choice.tie}
+
+
+def _rounded_or_none(value: float | None) -> float | None:
+    return None if value is None else _rounded(value)
 
 
 def _rounded(value: float) -> float:

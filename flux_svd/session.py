@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 import queue
 import random
 import shutil
@@ -33,6 +34,7 @@ from flux_svd.pictures import read_picture
 from flux_svd.plan import Plan, disk_bytes, stage_names
 from flux_svd.planner import make_plan
 from flux_svd.progress import Progress
+from flux_svd.recipe import ImageRecipe, any_recipe_from_json, fingerprint
 from flux_svd.report import report_film
 from flux_svd.request import Request
 from flux_svd.run import OnProgress, Run, thin
@@ -78,7 +80,8 @@ class Session:
             if wish.picture is not None:
                 self.store.picture(wish.picture, field=f"stages.{index}.picture")
         budget = device.read_budget(self.home, vram_bytes=self._vram_bytes)
-        plan = make_plan(request, budget, weights.read_inventory(self.home), random.SystemRandom())
+        locked = self._locked(request)
+        plan = make_plan(request, budget, weights.read_inventory(self.home), random.SystemRandom(), locked)
         return dataclasses.replace(plan, seconds=Clock(self.store, plan).predict())
 
     def run(
@@ -165,6 +168,16 @@ class Session:
             UnreadableFile: the file is no film of this program, or does not decode.
         """
         return report_film(path, self.store, self._engines.scorer(self._scorer()).likeness)
+
+    def _locked(self, request: Request) -> dict[str, ImageRecipe]:
+        """Return the recipes of locked keyframes that are here, by fingerprint."""
+        found = {}
+        for name in {wish.lock for wish in getattr(request, "stages", None) or () if wish.lock is not None}:
+            kept = self.store.find_stage(name, "png")
+            recipe = any_recipe_from_json(json.dumps(kept.facts["recipe"])) if kept and "recipe" in kept.facts else None
+            if isinstance(recipe, ImageRecipe) and fingerprint(recipe) == name:
+                found[name] = recipe
+        return found
 
     def _scorer(self) -> str:
         return "clip-vit-b-32" if weights.read_inventory(self.home).has(MODELS["clip-vit-b-32"]) else "pocket-clip"

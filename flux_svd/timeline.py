@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flux_svd import storyboard
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Decision
-from flux_svd.request import MAX_FRAMES, VideoRequest
+from flux_svd.request import MAX_FRAMES, StageWish, VideoRequest
 from flux_svd.storyboard import MAX_TRAINED_FRAMES, MIN_TRAINED_FRAMES, MotionStage
 
 USUAL_FRAMES = 23  # 3 keyframes → 45 frames, 3.75 s at 12 fps
@@ -20,23 +20,27 @@ USUAL_KEYFRAMES = 3
 
 @dataclass(frozen=True)
 class TimedStage:
-    """One keyframe to be: its stage, and what the user wants of it. `picture` is the id of a stored one to use as it is."""
+    """One keyframe to be: its stage, and what the user wants of it (see `flux_svd.request.StageWish`)."""
 
     stage: MotionStage
     seed: int | None = None
     picture: str | None = None
+    lock: str | None = None
+    pick: int | None = None
 
 
 @dataclass(frozen=True)
 class Way:
-    """One transition to be: its frames, and which part it is of which of the wished transitions (both from 0).
+    """One transition to be: its frames, which part it is of which of the wished transitions (both from 0), its own seed.
 
-    A transition's seed comes from these two numbers, so that one gap made longer leaves the noise of the others alone.
+    A transition's noise comes from the prompts at its ends, so that a stage put in or taken out, or one gap made longer,
+    leaves the noise of the others alone.
     """
 
     frames: int
     gap: int
     part: int
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def lay_out(request: VideoRequest, notes: list[Decision]) -> Timeline:
         raise InvalidRequest(field, getattr(request, field), f"lengths that make at most {MAX_FRAMES} frames, not {frames}")
     parts = [_parts(length) for length in lengths]
     stages = _stages(request, keyframes, parts, notes)
-    ways = tuple(Way(n, gap, part) for gap, within in enumerate(parts) for part, n in enumerate(within))
+    seeds = _transition_seeds(request, len(lengths))
+    ways = tuple(Way(n, gap, part, seeds[gap]) for gap, within in enumerate(parts) for part, n in enumerate(within))
     if request.loop:
         notes.append(Decision("loop", "the last keyframe is the first", "drawn once"))
     longest = max(lengths)
@@ -75,6 +80,36 @@ def lay_out(request: VideoRequest, notes: list[Decision]) -> Timeline:
         notes.append(Decision("thinning", f"{thinned} transitions",
                               f"fewer than {MIN_TRAINED_FRAMES} frames: made longer, then every k-th is kept"))
     return Timeline(stages, ways)
+
+
+def with_midpoint(request: VideoRequest, gap: int) -> VideoRequest:
+    """Return the wish with one more keyframe halfway between the keyframes `gap` and `gap` + 1 (from 0); its film is as long.
+
+    Raises:
+        InvalidRequest: there is no such gap, or it is too short for two transitions.
+    """
+    total = _total_frames(request, [])
+    keyframes = _count_keyframes(request, total)
+    lengths = list(_lengths(request, total, keyframes - 1 + request.loop))
+    if not 0 <= gap < len(lengths):
+        raise InvalidRequest("midpoint", gap + 1, f"1 to {len(lengths)}, a transition of this film")
+    first = lengths[gap] // 2 + 1
+    second = lengths[gap] + 1 - first
+    if second < 3:
+        raise InvalidRequest("midpoint", gap + 1, f"a transition of at least 5 frames; this one has {lengths[gap]}")
+    wishes = [wish.model_copy(update={"length": None}) for wish in request.stages or _written(request, keyframes)]
+    prompt = storyboard.halfway_prompt(wishes[gap].prompt, wishes[(gap + 1) % keyframes].prompt, 0.5)
+    return request.model_copy(
+        update={
+            "stages": (*wishes[: gap + 1], StageWish(prompt=prompt), *wishes[gap + 1 :]),
+            "lengths": (*lengths[:gap], first, second, *lengths[gap + 1 :]),
+            **dict.fromkeys(("keyframes", "frames_per_transition", "total_frames", "seconds")),
+        }
+    )
+
+
+def _written(request: VideoRequest, keyframes: int) -> list[StageWish]:
+    return [StageWish(prompt=stage.prompt) for stage in storyboard.write_stages(request.prompt, keyframes)]
 
 
 def keyframes_of(request: VideoRequest) -> int:
@@ -125,6 +160,15 @@ def _lengths(request: VideoRequest, total: int | None, gaps: int) -> tuple[int, 
     return tuple(own[gap] or usual if gap < len(own) else usual for gap in range(gaps))
 
 
+def _transition_seeds(request: VideoRequest, gaps: int) -> list[int | None]:
+    """Return the wished seed of each transition."""
+    wished = [wish.transition_seed for wish in request.stages or ()]
+    if len(wished) > gaps and wished[gaps] is not None:
+        raise InvalidRequest(f"stages.{gaps}.transition_seed", wished[gaps], "no seed: no transition follows the last stage of "
+                             "a film that is no loop")
+    return (wished + [None] * gaps)[:gaps]
+
+
 def _parts(length: int) -> tuple[int, ...]:
     """Return the frames of the transitions that bridge a gap of `length` frames, as few and as even as training allows."""
     return storyboard.frames_of_gaps(length, storyboard.keyframes_for(length))
@@ -136,7 +180,7 @@ def _stages(
     if request.stages is not None:
         notes.append(Decision("stages", str(keyframes), "your own"))
         wished = [
-            TimedStage(MotionStage(f"Stage {n}", wish.prompt), wish.seed, wish.picture)
+            TimedStage(MotionStage(f"Stage {n}", wish.prompt), wish.seed, wish.picture, wish.lock, wish.pick)
             for n, wish in enumerate(request.stages, 1)
         ]
         return _bridged(wished, parts, request.loop)

@@ -74,7 +74,7 @@ class Worker:
             library = self.library(Path(claim.tag.outputs) if claim.tag.outputs else self.session.output_dir)
 
             def take_in(made: Artifact) -> None:
-                new = [*(made.keyframes if isinstance(made, VideoArtifact) else ()), made.path]
+                new = [*made.candidates, *(made.keyframes if isinstance(made, VideoArtifact) else ()), made.path]
                 for path in new:
                     library.add(path)
                 paths.extend(new)

@@ -31,6 +31,9 @@ class FakeEngines:
 
     calls: list[str] = field(default_factory=list)
     before_step: Callable[[str, int], None] = lambda kind, step: None
+    references: list[int] = field(default_factory=list)
+    match_of: Callable[[Image.Image, str], float] = lambda image, text: 0.25
+    likeness_of: Callable[[Image.Image, Image.Image], float] = lambda image, other: 1.0
 
     def flux(self, placement: Any, precision: str) -> FakeEngines:
         return self
@@ -59,6 +62,7 @@ class FakeEngines:
         halfway: Any = None, on_latents: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(f"draw {recipe.prompt}")
+        self.references.append(len(references))
         for step in range(halfway.steps + 1 if halfway else 1, recipe.steps + 1):
             self.before_step("draw", step)
             if on_latents:
@@ -95,10 +99,10 @@ class FakeEngines:
 
     def cosine(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
         assert len(images) == len(texts)
-        return [0.25] * len(images)
+        return [self.match_of(image, text) for image, text in zip(images, texts, strict=True)]
 
     def likeness(self, images: Sequence[Image.Image]) -> list[list[float]]:
-        return [[1.0] * len(images)] * len(images)
+        return [[self.likeness_of(image, other) for other in images] for image in images]
 
 
 def fake_session(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Session, FakeEngines]:
