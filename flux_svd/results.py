@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from flux_svd import files
-from flux_svd.artifact import load_recipe, load_request, models_of
+from flux_svd.artifact import Artifact, ImageArtifact, RunFacts, VideoArtifact, load_recipe, load_request, models_of
 from flux_svd.errors import InvalidRequest
+from flux_svd.recipe import VideoRecipe
 
 KINDS = {".png": "image", ".mp4": "video"}
+_NO_FACTS: dict[str, Any] = {"seconds": 0.0, "device": "", "peak_bytes": 0, "scores": {}}  # of a result without its sidecar
 
 
 def sidecar_of(path: Path) -> Path:
@@ -70,6 +72,28 @@ def read_row(outputs: Path, name: str, *, compare: bool = False) -> dict[str, An
         "starred": sidecar.get("starred") is True, "owner": str(sidecar.get("owner", "")), "job": str(sidecar.get("job", "")),
         "stamp": _stamp(parts), "problem": problem,
     }  # fmt: skip
+
+
+def load_artifacts(paths: Sequence[Path]) -> list[Artifact]:
+    """Return what a job made, from its files: one film with the pictures before it as its keyframes, or pictures.
+
+    Raises:
+        UnreadableFile: a file is missing or carries no record of this version.
+    """
+    films = [path for path in paths if path.suffix == ".mp4"]
+    if not films:
+        return [_load(path, ()) for path in paths]
+    return [_load(film, tuple(path for path in paths if path not in films)) for film in films]
+
+
+def _load(path: Path, keyframes: tuple[Path, ...]) -> Artifact:
+    request, recipe = load_request(path), load_recipe(path)
+    told = files.read_json(sidecar_of(path)).get("run", {})
+    known = {name: value for name, value in told.items() if name in RunFacts.__dataclass_fields__}
+    run = RunFacts(**{**_NO_FACTS, **known, "notes": tuple(known.get("notes", ()))})
+    if isinstance(recipe, VideoRecipe):
+        return VideoArtifact(path, keyframes, request, recipe, run)
+    return ImageArtifact(path, request, recipe, run)
 
 
 def _stamp(parts: list[os.stat_result]) -> str:

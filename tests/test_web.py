@@ -29,7 +29,7 @@ from flux_svd.session import Session
 from flux_svd.web.guard import BODY_BYTES, Guard, rules_for
 from flux_svd.web.login import Accounts
 from flux_svd.web.owner import VISITOR_COOKIE
-from flux_svd.web.serve import check_bind, check_port, launch, make_app, protect
+from flux_svd.web.serve import check_bind, check_port, launch, make_app, protect, workers_at_work
 from flux_svd.web.shelf import Shelf
 
 
@@ -40,14 +40,16 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = make_app(Session(home=folder / "home", output_dir=folder / "outputs"))
+    session = Session(home=folder / "home", output_dir=folder / "outputs")
+    app = make_app(session)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.05)
         assert thread.is_alive(), "the server did not start"
-    yield f"http://127.0.0.1:{port}"
+    with workers_at_work(session):
+        yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(20)
 
@@ -384,12 +386,13 @@ def test_page_opens_where_nothing_fits_and_says_why(tmp_path: Path, monkeypatch:
     from flux_svd.memory import Budget
     from flux_svd.web.desk import Desk
     from flux_svd.web.page import bar_words
+    from flux_svd.web.streamed import Streamed
 
     small = Budget("cpu", "a small machine", 2**28, 2**28, 2**34)
     monkeypatch.setattr(device, "read_budget", lambda home, vram_bytes=None: small)
     session = Session(home=tmp_path / "home", output_dir=tmp_path / "out")
     make_app(session)
-    assert "does not fit now" in bar_words(Desk(session, Shelf(tmp_path / "out")))
+    assert "does not fit now" in bar_words(Desk(session, Shelf(tmp_path / "out"), Streamed(session)))
 
 
 def test_plan_tells_what_would_happen(client: Client) -> None:

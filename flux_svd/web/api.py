@@ -6,14 +6,16 @@ Endpoints that work for long yield where they stand; their last value is the res
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import gradio as gr
+from starlette.concurrency import run_in_threadpool
 
-from flux_svd.artifact import ImageArtifact, VideoArtifact
+from flux_svd.artifact import Artifact, ImageArtifact, VideoArtifact
 from flux_svd.errors import FluxSvdError, InvalidRequest
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
@@ -26,7 +28,7 @@ P = ParamSpec("P")
 def add_endpoints(desk: Desk) -> None:
     """Add the endpoints to the current Blocks context."""
 
-    def generate_image(
+    async def generate_image(
         request: gr.Request,
         prompt: str,
         negative_prompt: str | None = None,
@@ -38,10 +40,11 @@ def add_endpoints(desk: Desk) -> None:
         seed: int | None = None,
         count: int = 1,
         references: list[str] | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> AsyncIterator[dict[str, Any]]:
         """Draw pictures. `references` are ids from keep_picture. The last value holds `pictures`, each with its `url`."""
         visitor = visitor_of(request)
-        plan = desk.plan(
+        plan = await run_in_threadpool(
+            desk.plan,
             {
                 "kind": "image",
                 "prompt": prompt,
@@ -54,17 +57,17 @@ def add_endpoints(desk: Desk) -> None:
                 "seed": seed,
                 "count": count,
                 "references": tuple(references or ()),
-            }
+            },
         )
         made = []
-        for item in desk.run(plan, visitor):
-            if isinstance(item, Progress):
-                yield _progress(item)
-            elif isinstance(item, ImageArtifact):
+        async for item in _followed(desk, plan, visitor):
+            if isinstance(item, ImageArtifact):
                 made.append(_image(desk, item, visitor))
+            elif isinstance(item, dict):
+                yield item
         yield {"done": True, "model": plan.model, "pictures": made, "plan": _plan(plan)}
 
-    def generate_video(
+    async def generate_video(
         request: gr.Request,
         prompt: str,
         stages: list[str] | None = None,
@@ -79,7 +82,7 @@ def add_endpoints(desk: Desk) -> None:
         transition_steps: int | None = None,
         motion_bucket_id: int = 180,
         seed: int | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> AsyncIterator[dict[str, Any]]:
         """Make a film. `stages` are prompts, one for each keyframe. The last value holds `url` and the `keyframes`."""
         visitor = visitor_of(request)
         fields = _film_fields(
@@ -97,12 +100,12 @@ def add_endpoints(desk: Desk) -> None:
             motion_bucket_id=motion_bucket_id,
             seed=seed,
         )
-        plan = desk.plan(fields)
-        for item in desk.run(plan, visitor):
-            if isinstance(item, Progress):
-                yield _progress(item)
-            elif isinstance(item, VideoArtifact):
+        plan = await run_in_threadpool(desk.plan, fields)
+        async for item in _followed(desk, plan, visitor):
+            if isinstance(item, VideoArtifact):
                 yield {"done": True, "model": plan.model, **_film(desk, item, visitor), "plan": _plan(plan)}
+            elif isinstance(item, dict):
+                yield item
 
     def plan(
         prompt: str,
@@ -158,12 +161,14 @@ def add_endpoints(desk: Desk) -> None:
 
 def _told(function: Callable[P, Any]) -> Callable[P, Any]:
     """Return `function` with our errors as Gradio's, which reach the caller with their message and without a traceback."""
-    if inspect.isgeneratorfunction(function):
+    if inspect.isasyncgenfunction(function):
 
         @wraps(function)
-        def told_steps(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+        async def told_steps(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Any]:
             try:
-                yield from function(*args, **kwargs)
+                async with aclosing(function(*args, **kwargs)) as steps:
+                    async for step in steps:
+                        yield step
             except FluxSvdError as error:
                 raise gr.Error(str(error), print_exception=False) from None
 
@@ -177,6 +182,21 @@ def _told(function: Callable[P, Any]) -> Callable[P, Any]:
             raise gr.Error(str(error), print_exception=False) from None
 
     return told
+
+
+async def _followed(desk: Desk, plan: Plan, visitor: Visitor) -> AsyncIterator[dict[str, Any] | Artifact]:
+    """Start the work and yield where it stands and what it made; whoever no longer listens has ended it."""
+    job = await run_in_threadpool(desk.start, plan, visitor)
+    named = {"job": job} if desk.work.lasting else {}
+    has_ended = False
+    try:
+        async with aclosing(desk.watch(job, visitor)) as items:
+            async for item in items:
+                yield {**_progress(item), **named} if isinstance(item, Progress) else item
+        has_ended = True
+    finally:
+        if not has_ended:
+            desk.stop(job, visitor)
 
 
 def _given(path: str | None) -> str:

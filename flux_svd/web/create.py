@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from flux_svd.artifact import ImageArtifact, load_request
+from flux_svd.artifact import load_request
 from flux_svd.catalog import ModelSpec
-from flux_svd.errors import Cancelled, FluxSvdError, UnreadableFile
+from flux_svd.errors import FluxSvdError, UnreadableFile
 from flux_svd.pocket.world import unknown_words
-from flux_svd.progress import Progress
 from flux_svd.request import ImageRequest, Request
 from flux_svd.storyboard import suggest_kind
 from flux_svd.web import fields, parts, results
-from flux_svd.web.desk import Desk, Visitor, visitor_of
+from flux_svd.web.create_job import PictureJob
+from flux_svd.web.desk import Desk
 from flux_svd.web.parts import QUIET, Update, esc, show
 from flux_svd.web.references import References
-from flux_svd.web.results import Results, Shown
+from flux_svd.web.results import Results
 
 EXAMPLE = "a red circle on a blue background"
 
 
 class CreatePage:
-    """Build the page into the current Blocks context; `connect` wires what leads to other pages."""
+    """Build the page into the current Blocks context; `work` does what it is for."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         spec = desk.resolve("auto")
         self.results = gr.State(Results())
         self.used_seed = gr.State("")
+        self.job = gr.State("")
+        self.work = PictureJob(self)
         with gr.Row(elem_id="create"):
             with gr.Column(elem_id="c_ask"):
                 self._build_ask()
@@ -63,6 +63,7 @@ class CreatePage:
             self.start = gr.Button("Generate", variant="primary", elem_id="gen", min_width=0)
             self.stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False, min_width=0)
         self.line = show(elem_id="c_line", elem_classes="hint")
+        self.mark = show(parts.job_mark("", self.desk), elem_id="c_job", elem_classes="hint")
 
     def _build_see(self, spec: ModelSpec) -> None:
         with gr.Row(elem_id="c_top"):
@@ -136,30 +137,15 @@ class CreatePage:
             self.facts = show(elem_id="c_facts")
 
     def _wire(self) -> None:
-        seen = [
-            self.stat,
-            self.line,
-            self.pic,
-            self.row,
-            self.acts,
-            self.stop,
-            self.results,
-            self.seed,
-            self.used_seed,
-            self.facts,
-        ]
-        run = self.start.click(
-            self.generate,
-            [self.results, *self.wish],
-            seen,
-            api_visibility="private",
-            show_progress="hidden",
-            concurrency_limit=None,
-            trigger_mode="once",
-        )
-        run.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
-        self.stop.click(self.halt, None, None, queue=False, api_visibility="private")
-        self.row.click(self.pick, self.results, seen, **QUIET)
+        self.seen = [
+            self.stat, self.line, self.pic, self.row, self.acts, self.stop, self.results, self.seed, self.used_seed, self.facts,
+            self.job, self.mark,
+        ]  # fmt: skip
+        begun = self.start.click(self.work.begin, self.wish, self.seen, concurrency_limit=None, trigger_mode="once", **QUIET)
+        begun.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
+        self.watch_after(begun.success)
+        self.stop.click(self.work.halt, self.job, None, queue=False, api_visibility="private")
+        self.row.click(self.pick, self.results, self.seen, **QUIET)
         self.model.change(
             self.choose_model,
             [self.model, self.shape],
@@ -194,6 +180,14 @@ class CreatePage:
             self.fresh,
             **QUIET,
         )
+
+    def watch_after(self, event: Any) -> None:
+        """Let the page watch its job whenever `event` has happened; a newer watcher takes over from an older one."""
+        watched = event(
+            self.work.watch, [self.job, self.results, *self.wish], self.seen, concurrency_limit=None, trigger_mode="multiple",
+            **QUIET,
+        )  # fmt: skip
+        watched.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
 
     def look_ahead(self, *wish: Any) -> Update:
         """Show the plan before it is paid for, or what stands against it."""
@@ -233,57 +227,12 @@ class CreatePage:
             gr.Accordion(visible="references" in spec.obeys),
         ]
 
-    def generate(self, request: gr.Request, before: Results, *wish: Any) -> Iterator[Update]:
-        """Draw; the last result stays until the first preview, and comes back when nothing new was finished."""
-        visitor = visitor_of(request)
-        try:
-            plan = self.desk.plan(fields.image_fields(self.desk, *wish))
-        except FluxSvdError as error:
-            yield {self.stat: parts.not_started(), self.line: parts.problem(error)}
-            return
-        yield {
-            self.stat: parts.status("Starting", part=0),
-            self.stop: gr.Button(visible=True),
-            self.acts: "",
-            self.line: parts.plan_line(plan, self.desk),
-            self.facts: parts.plan_facts(plan),
-        }
-        made, last, ending = Results(wanted=len(plan.recipes)), Progress("load"), ""
-        try:
-            for item in self.desk.run(plan, visitor):
-                if isinstance(item, Progress):
-                    last = item
-                    yield {self.stat: parts.progress_status(item, "picture"), **self._live(item, made, plan.request.prompt)}
-                elif isinstance(item, ImageArtifact):
-                    made = replace(
-                        made, pictures=(*made.pictures, self._shown(item, visitor)), seconds=made.seconds + item.run.seconds
-                    )
-                    yield {self.pic: results.large(made.pictures[-1]), self.row: results.row(made)}
-            ending = results.done(made)
-        except Cancelled:
-            ending = parts.status("Stopped", f"at step {last.step} of {last.steps}" if last.steps else "")
-        except FluxSvdError as error:
-            ending = parts.refused(error)
-        after = made if made.pictures else before
-        yield {
-            **self.look_ahead(*wish),  # its time is better known now
-            **self._drawn(after, plan.recipes[0].width, plan.recipes[0].height),
-            self.stat: ending,
-            self.results: after,
-            self.stop: gr.Button(visible=False),
-            self.seed: fields.seed_of(plan),
-            self.used_seed: fields.seed_of(plan),
-        }
-
-    def halt(self, request: gr.Request) -> None:
-        self.desk.stop(visitor_of(request))
-
     def pick(self, event: gr.EventData, now: Results) -> Update:
         index = int(event._data["i"])
         if not 0 <= index < len(now.pictures):
             return {self.results: now}
         now = replace(now, chosen=index)
-        return {**self._drawn(now), self.results: now, self.stat: results.done(now)}
+        return {**self.drawn(now), self.results: now, self.stat: results.done(now)}
 
     def restore(self, path: str) -> tuple[Request | None, str]:
         """Return the request in a dropped file and a line that says so, or why not."""
@@ -317,28 +266,7 @@ class CreatePage:
             self.references.area: self.references.drawn(references),
         }
 
-    def _live(self, progress: Progress, made: Results, prompt: str) -> Update:
-        if progress.preview is None:
-            return {}
-        return {self.pic: f'<div class="stage">{parts.preview(progress.preview, f"Preview: {prompt}")}</div>'}
-
-    def _drawn(self, now: Results, width: int = 1, height: int = 1) -> Update:
+    def drawn(self, now: Results, width: int = 1, height: int = 1) -> Update:
         if not now.pictures:
             return {self.pic: results.empty(width, height), self.row: "", self.acts: ""}
         return {self.pic: results.large(now.large), self.row: results.row(now), self.acts: results.actions(now.large)}
-
-    def _shown(self, made: ImageArtifact, visitor: Visitor) -> Shown:
-        recipe = made.recipe
-        pocket = parts.is_pocket(recipe.model)
-        facts = [f"{recipe.width} × {recipe.height}", f"seed {recipe.seed}"]
-        return Shown(
-            address=self.desk.address(made.path, visitor),
-            prompt=recipe.prompt,
-            width=recipe.width,
-            height=recipe.height,
-            seed=recipe.seed,
-            model=recipe.model,
-            score=parts.match_words(made.run.scores, made.run.scores.get("clip_cosine")),
-            facts=" · ".join([*facts, *(["made by a pocket model"] if pocket else []), *parts.notes_of(made.run)]),
-            settings=json.dumps(results.settings_of(made), ensure_ascii=False),
-        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +18,21 @@ from flux_svd import weights
 from flux_svd.artifact import Artifact, VideoArtifact
 from flux_svd.catalog import IMAGE_FAMILIES, MODELS, ModelSpec
 from flux_svd.device import read_budget
-from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest, ModelUnavailable
+from flux_svd.errors import DoesNotFit, FluxSvdError, InvalidRequest, ModelUnavailable, UnreadableFile
 from flux_svd.memory import Budget
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
+from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import ImageRequest, make_request
 from flux_svd.web.owner import owner_of
+from flux_svd.web.queued import Queued
 from flux_svd.web.shelf import Shelf
+from flux_svd.web.streamed import Streamed
 
 if TYPE_CHECKING:
     from flux_svd.session import Session
 
-Runner = Callable[[Plan], Iterator[Progress | Artifact]]
+APART_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,11 @@ def visitor_of(request: gr.Request) -> Visitor:
 
 
 class Desk:
-    """Plans and runs for all visitors. `on_device` wraps the function that runs (a Space lends its GPU that way)."""
+    """Plans for all visitors, starts and stops their work, and shows it. `work` is where it lives: see the two rooms."""
 
-    def __init__(self, session: Session, shelf: Shelf, on_device: Callable[[Runner], Runner] | None = None) -> None:
-        self.session, self.shelf = session, shelf
-        self._run_lent = on_device(_runner(session)) if on_device else None
-        self._stoppers: dict[str, set[_Stopper]] = {}
-        self._lock = threading.Lock()
-        self._running = 0
+    def __init__(self, session: Session, shelf: Shelf, work: Queued | Streamed) -> None:
+        self.session, self.shelf, self.work = session, shelf, work
+        self._one_score = threading.Lock()
 
     def plan(self, fields: Mapping[str, Any]) -> Plan:
         """Return the plan for these request fields.
@@ -59,44 +62,36 @@ class Desk:
         """
         return self.session.plan(make_request(fields))
 
-    def run(self, plan: Plan, visitor: Visitor) -> Iterator[Progress | Artifact]:
-        """Yield where the plan stands, at least once a second, and each result as it is done; closing it stops the work.
-
-        Several pictures are several turns on the device: others who wait come in between.
+    def start(self, plan: Plan, visitor: Visitor) -> str:
+        """Return the id of the work that was started.
 
         Raises:
-            Cancelled: `stop` was called for this visitor's tab.
+            QueueFull: with how many there are and may be.
         """
-        stopper = _Stopper()
-        with self._counted(visitor.tab, stopper):
-            for index, recipe in enumerate(plan.recipes):
-                for item in self._run_one(replace(plan, recipes=(recipe,)), stopper):
-                    if isinstance(item, Progress) and len(plan.recipes) > 1 and item.phase != "wait":
-                        left = item.seconds_left
-                        if left is not None and plan.seconds is not None:
-                            left += plan.seconds * (1 - (index + 1) / len(plan.recipes))
-                        item = replace(item, item=index + 1, items=len(plan.recipes), seconds_left=left)
-                    yield item
+        return self.work.start(plan, visitor.owner)
 
-    def _run_one(self, plan: Plan, stopper: _Stopper) -> Iterator[Progress | Artifact]:
-        lent = self._run_lent is not None
-        # A lent device works in a process of its own, which the event does not reach; closing the generator does.
-        items = self._run_lent(plan) if self._run_lent is not None else self.session.stream(plan, stopper.next_event())
-        try:
-            for item in items:
-                if lent and stopper.stopped:
-                    raise Cancelled("stopped; finished parts are kept")
-                yield item
-        finally:
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
+    def watch(self, job_id: str, visitor: Visitor) -> AsyncGenerator[Progress | Artifact, None]:
+        """Yield where the work stands and each result as it is done.
 
-    def stop(self, visitor: Visitor) -> None:
-        """Stop whatever this tab has started; it ends within a step."""
-        with self._lock:
-            for stopper in self._stoppers.get(visitor.tab, ()):
-                stopper.stop()
+        Raises:
+            InvalidRequest: there is no such work of this visitor.
+            Cancelled: it was stopped.
+            FluxSvdError: it could not be done.
+        """
+        return self.work.watch(job_id, visitor.owner)
+
+    def stop(self, job_id: str, visitor: Visitor) -> None:
+        """Stop the work; it ends within a step."""
+        self.work.stop(job_id, visitor.owner)
+
+    def finished_picture(self, recipe: ImageRecipe) -> bytes | None:
+        """Return the PNG of a picture that is finished already, though what it is part of is not."""
+        stage = self.session.store.find_stage(fingerprint(recipe), "png")
+        return stage.data if stage else None
+
+    def job_plan(self, job_id: str, visitor: Visitor) -> Plan | None:
+        """Return the plan of a job of this visitor, or None where there is no such job."""
+        return self.work.plan_of(job_id, visitor.owner)
 
     def address(self, path: Path, visitor: Visitor) -> str:
         return self.shelf.put(path, visitor.owner)
@@ -124,15 +119,20 @@ class Desk:
         Raises:
             UnreadableFile: it is no picture and no film.
         """
-        return self.session.score(Path(path), text)
+        if not self.work.lasting:
+            return self.session.score(Path(path), text)
+        text = make_request({"kind": "image", "prompt": text}).prompt  # the same rules as for a prompt
+        with self._one_score:  # by a process of its own: this one never loads torch
+            answer = ask_apart(["score", path, "--", text], self.session.home)
+        found: dict[str, Any] = answer["scores"]
+        return found
 
     def is_warm(self) -> bool:
-        return bool(self.session.warm_models())
+        return bool(self.work.warm_models())
 
     def queue_words(self) -> str:
         """Return "idle", "1 at work" or "3 in queue"."""
-        with self._lock:
-            return "idle" if not self._running else "1 at work" if self._running == 1 else f"{self._running} in queue"
+        return self.work.queue_words()
 
     def budget(self) -> Budget:
         return read_budget(self.session.store.home)
@@ -160,41 +160,22 @@ class Desk:
         except (ModelUnavailable, DoesNotFit):
             return MODELS["pocket-flux"]
 
-    @contextmanager
-    def _counted(self, tab: str, stopper: _Stopper) -> Iterator[None]:
-        with self._lock:
-            self._running += 1
-            self._stoppers.setdefault(tab, set()).add(stopper)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running -= 1
-                self._stoppers[tab].discard(stopper)
-                if not self._stoppers[tab]:
-                    del self._stoppers[tab]
 
+def ask_apart(arguments: Sequence[str], home: Path) -> dict[str, Any]:
+    """Return the answer of one command of the command line, run as a process of its own.
 
-class _Stopper:
-    """One stop for the several runs of a plan; each run gets an event of its own, since its end sets it."""
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self._event = threading.Event()
-
-    def next_event(self) -> threading.Event:
-        self._event = event = threading.Event()
-        if self.stopped:
-            event.set()
-        return event
-
-    def stop(self) -> None:
-        self.stopped = True
-        self._event.set()
-
-
-def _runner(session: Session) -> Runner:
-    def run(plan: Plan) -> Iterator[Progress | Artifact]:
-        yield from session.stream(plan)
-
-    return run
+    Raises:
+        InvalidRequest, FluxSvdError: as the command refused it.
+    """
+    command = [sys.executable, "-m", "flux_svd", arguments[0], "--json", *arguments[1:]]
+    environment = {**os.environ, "FLUX_SVD_HOME": str(home)}
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=APART_SECONDS, check=False)
+        answer: dict[str, Any] = json.loads(ran.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        raise FluxSvdError(f"{arguments[0]} gave no answer; the program's log says why") from error
+    if "error" not in answer:
+        return answer
+    if answer["kind"] == "UnreadableFile":
+        raise UnreadableFile(answer["field"], Path(arguments[1]).name, answer["allowed"])
+    raise FluxSvdError(answer["error"])

@@ -9,12 +9,14 @@ import gradio as gr
 from flux_svd.errors import FluxSvdError
 from flux_svd.recipe import ImageRecipe
 from flux_svd.request import ImageRequest, VideoRequest
+from flux_svd.web import reopen
 from flux_svd.web.api import add_endpoints
+from flux_svd.web.board import Board
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk
 from flux_svd.web.parts import QUIET, Update, esc, show
 from flux_svd.web.results import Results
-from flux_svd.web.video import Board, VideoPage
+from flux_svd.web.video import VideoPage
 
 _CREATE, _VIDEO = "create_tab", "video_tab"
 
@@ -30,6 +32,7 @@ def build_page(desk: Desk) -> gr.Blocks:
                 video = VideoPage(desk)
         add_endpoints(desk)
         _connect(tabs, create, video)
+        reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))
         quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         page.load(create.look_ahead, create.wish, [create.line, create.facts], **quick)
         page.load(create.read_prompt, [create.prompt, create.model], create.about, **quick)
@@ -65,7 +68,7 @@ def _way_to_run(desk: Desk) -> str:
 
 def _connect(tabs: gr.Tabs, create: CreatePage, video: VideoPage) -> None:
     """Wire "Send to Video", "Make a film instead", "Reuse seed" and the dropped file with settings."""
-    film_outs = [tabs, video.film, video.count, video.seed, video.fps, video.frames, *video.card_outs]
+    film_outs = [tabs, *video.fill_outs]
 
     def act(event: gr.EventData, now: Results, board: Board) -> Update:
         what = event._data["do"]

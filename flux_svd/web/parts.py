@@ -68,13 +68,22 @@ def status(words: str, quiet: str = "", part: float | None = None) -> str:
 def progress_status(progress: Progress, what: str) -> str:
     """Return the status line of running work; `what` names one item: "picture", "keyframe", "transition"."""
     if progress.phase == "wait":
-        return status("Waiting", f"{progress.item} ahead of you")
+        ahead = f"{progress.item} ahead of you" if progress.item else "next in line"
+        soon = f"about {seconds_words(progress.seconds_left)}" if progress.item and progress.seconds_left else ""
+        return status("Waiting", " · ".join(filter(None, [progress.note or ahead, soon])))
     words = f"Step {progress.step} of {progress.steps}" if progress.steps else _DOING[progress.phase]
     name = "transition" if progress.phase == "animate" else what
     quiet = [f"{name} {progress.item} of {progress.items}"] if progress.items > 1 else []
     if progress.seconds_left is not None:
         quiet.append(f"{seconds_words(progress.seconds_left)} left")
     return status(words, " · ".join(quiet), part_of(progress))
+
+
+def job_mark(job: str, desk: Desk) -> str:
+    """Return what names the page's job to its script; where work ends with its page, that is said instead."""
+    if desk.work.lasting:
+        return f'<i data-job="{esc(job)}" hidden></i>' if job else ""
+    return '<div class="quiet">Keep this page open while it works: here the work ends with the page.</div>'
 
 
 def part_of(progress: Progress) -> float:

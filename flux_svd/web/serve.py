@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +22,29 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from flux_svd.device import count_devices
 from flux_svd.errors import InvalidRequest
+from flux_svd.ledger import Ledger
 from flux_svd.redact import RedactedStream
 from flux_svd.session import Session
-from flux_svd.web.desk import Desk, Runner
+from flux_svd.web.desk import Desk
 from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, Rules, is_loopback, rules_for
 from flux_svd.web.i18n import gradio_texts
 from flux_svd.web.login import Accounts, Login
 from flux_svd.web.look import STATIC, LightTable, page_head
 from flux_svd.web.owner import Owners, machine_cookie
 from flux_svd.web.page import build_page
+from flux_svd.web.queued import Queued
 from flux_svd.web.references import upload_route
+from flux_svd.web.reopen import job_route
 from flux_svd.web.shelf import Shelf
+from flux_svd.web.streamed import Runner, Streamed
+from flux_svd.worker import keep_worker
 
 DEFAULT_PORT = 7860
+LEAVE_SECONDS = 3  # that open pages are given when the server ends
 MAX_WAITING = 64  # events of all pages; more are refused with Gradio's own words
+MAX_AT_WORK = 400  # events at work at once; each page that watches a job is one of them
 _ICON = STATIC / "icon.png"
 
 
@@ -63,8 +73,35 @@ def run_app(
     hide_tokens()
     session = Session(home=home, output_dir=output_dir, vram_bytes=vram_bytes, owner="the app")
     app = make_app(session, hosts=hosts, accounts=accounts)
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False)
-    uvicorn.Server(config).run()
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False,
+        timeout_graceful_shutdown=LEAVE_SECONDS,
+    )  # fmt: skip
+    with workers_at_work(session):
+        uvicorn.Server(config).run()
+
+
+@contextmanager
+def workers_at_work(session: Session) -> Iterator[None]:
+    """Keep a worker process for each device of this machine while the block runs; where there is one already, it is used."""
+    ledger, stop = Ledger(session.home), threading.Event()
+    outputs = session.output_dir.absolute()
+    threads = [
+        threading.Thread(
+            target=keep_worker, args=(ledger, stop), kwargs={"number": number, "outputs": outputs, "patient": True},
+            name=f"flux-svd-keeps-worker-{number}", daemon=True,
+        )
+        for number in range(count_devices())
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        ledger.close()
 
 
 def check_bind(host: str, *, public: bool, hosts: tuple[str, ...], accounts: Accounts | None = None) -> None:
@@ -99,7 +136,8 @@ def check_port(host: str, port: int) -> None:
 
 def make_app(session: Session, *, hosts: tuple[str, ...] = (), accounts: Accounts | None = None) -> ASGIApp:
     """Return the whole app for one's own machine, guarded."""
-    shelf, page = _make_page(session, None)
+    queued = Queued(Ledger(session.home), session.output_dir.absolute())
+    shelf, page = _make_page(session, queued)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, routes=_routes(shelf, page.desk))
     mounted = gr.mount_gradio_app(
         app,
@@ -131,7 +169,7 @@ def launch(
         on_device: wraps the function that runs a plan; a Space lends its GPU that way.
         block: wait until the app is closed.
     """
-    shelf, page = _make_page(session, on_device)
+    shelf, page = _make_page(session, Streamed(session, on_device))
     hide_tokens()
     guard = Middleware(protect, rules=rules_for(profile), accounts=accounts, machine=machine_cookie(session.home))
     page.blocks.launch(
@@ -141,6 +179,7 @@ def launch(
         inline=profile == "colab",
         quiet=True,
         prevent_thread_lock=not block,
+        max_threads=MAX_AT_WORK,
         app_kwargs={"middleware": [guard], "routes": _routes(shelf, page.desk), "openapi_url": None},
         **_manners(),
     )
@@ -151,19 +190,20 @@ class _Page:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.blocks = build_page(desk)
+        self.blocks.max_threads = MAX_AT_WORK
         self.blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=8)
 
 
-def _make_page(session: Session, on_device: Callable[[Runner], Runner] | None) -> tuple[Shelf, _Page]:
+def _make_page(session: Session, work: Queued | Streamed) -> tuple[Shelf, _Page]:
     shelf = Shelf(session.output_dir)
-    return shelf, _Page(Desk(session, shelf, on_device))
+    return shelf, _Page(Desk(session, shelf, work))
 
 
 def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
     async def status(request: Request) -> JSONResponse:
         return JSONResponse({"queue": desk.queue_words()}, headers={"Cache-Control": "no-store"})
 
-    return [Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status), upload_route(desk)]
+    return [Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status), upload_route(desk), job_route()]
 
 
 def _manners() -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Watch:
 
 
 def open_page(
-    browser: Browser, address: str, *, width: int = 1280, height: int = 860, dark: bool = False, **options: Any
+    browser: Browser, address: str, *, width: int = 1280, height: int = 860, dark: bool = False, path: str = "", **options: Any
 ) -> Page:
     """Return the app's page, ready for use."""
     phone = {"is_mobile": True, "has_touch": True} if width < 600 else {}
@@ -80,8 +80,8 @@ def open_page(
     page = context.new_page()
     page.set_default_timeout(30_000)
     page.watch = Watch(page, address)  # type: ignore[attr-defined]
-    page.goto(address)
-    page.wait_for_selector("#gen")
+    page.goto(f"{address}/{path}")
+    page.wait_for_selector("#gen", state="attached")
     page.wait_for_selector("#c_line .quiet", state="attached")  # the plan of the example has been told
     return page
 

@@ -1,0 +1,26 @@
+"""What a tab remembers of its film: the names of its cards, and what was made for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flux_svd.web.filmstrip import Way
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A keyframe that was drawn: where its picture is, and its score in words."""
+
+    address: str
+    score: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """The names of the cards, what was made (by fingerprint), and the last film's player and actions as markup."""
+
+    names: tuple[str, ...]
+    drawn: dict[str, Drawn] = field(default_factory=dict)
+    ways: dict[str, Way] = field(default_factory=dict)
+    player: str = ""
+    acts: str = ""
