@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from flux_svd.plan import Plan
-from flux_svd.recipe import ImageRecipe, PlannedRecipe, TransitionRecipe, VideoRecipe, candidates_of, fingerprint
+from flux_svd.recipe import ImageRecipe, PlannedRecipe, TransitionRecipe, VideoRecipe, candidates_of, fingerprint, latents_name
 from flux_svd.store import StageKind, Store
 
 
@@ -63,8 +63,8 @@ class Clock:
             first = recipe.transitions[0]
             self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{first.method}"
             if not self._is_kept(recipe, "mp4"):
-                missing = [part for part in recipe.transitions if not self._is_kept(part, "npy")]
-                self.steps_left["animate"] += sum(part.unet_calls for part in missing)
+                parts = [recipe] if recipe.join_share else recipe.transitions
+                self.steps_left["animate"] += sum(part.unet_calls for part in parts if not self._is_kept(part, "npy"))
         else:
             for candidate in candidates_of(recipe):
                 self._count_picture(candidate, plan)
@@ -75,7 +75,8 @@ class Clock:
             self.steps_left["draw"] += recipe.steps
 
     def _is_kept(self, recipe: ImageRecipe | TransitionRecipe | VideoRecipe, kind: StageKind) -> bool:
-        return self.store.stage_file(fingerprint(recipe), kind).exists()
+        name = latents_name(recipe) if kind == "npy" else fingerprint(recipe)
+        return self.store.stage_file(name, kind).exists()
 
 
 def _place_key(plan: Plan, model: str) -> str:

@@ -33,6 +33,7 @@ class TransitionMethod:
 
 
 STOCK_GUIDANCE = 3.0  # StableVideoDiffusionPipeline: grows from 1 to 3 along the frames
+JOIN_SHARE = 0.7  # σ is below about 100 then, with SVD's schedule: earlier estimates are too rough to be a window's first frame
 ALIGNMENT_ROUNDS = 3  # arXiv:2602.12679, sequential variant
 
 METHODS: dict[Transition, TransitionMethod] = {

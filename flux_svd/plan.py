@@ -22,6 +22,7 @@ from flux_svd.recipe import (
     any_recipe_from_json,
     candidates_of,
     fingerprint,
+    latents_name,
     stage_named,
     to_json,
 )
@@ -177,7 +178,7 @@ def stage_names(plan: Plan) -> frozenset[str]:
 
 def film_stage_names(film: VideoRecipe) -> set[str]:
     """Return the fingerprints of the stages of a film: itself, its transitions, its keyframes and what they are drawn after."""
-    names = {fingerprint(film), *(fingerprint(part) for part in film.transitions)}
+    names = {fingerprint(film), latents_name(film), *(fingerprint(part) for part in film.transitions)}
     return names.union(*(_picture_names(keyframe) for keyframe in film.keyframes))
 
 

@@ -19,7 +19,7 @@ from flux_svd.catalog import (
 from flux_svd.errors import InvalidRequest, ModelUnavailable
 from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer, usual_shape
 from flux_svd.memory import Budget
-from flux_svd.methods import ALIGNMENT_ROUNDS, METHODS
+from flux_svd.methods import ALIGNMENT_ROUNDS, JOIN_SHARE, METHODS
 from flux_svd.placing import can_place
 from flux_svd.plan import Decision, Inventory, Plan
 from flux_svd.recipe import (
@@ -111,9 +111,14 @@ def _plan_film(
         keyframes=keyframes, transitions=transitions, width=width, height=height, fps=request.fps,
         decode_chunk=chunk,
         decode_overlap=dict(CHUNKS)[chunk],  # 2 leave a third of the worst frame's error of no overlap (tiny random weights)
-        colour_match=request.colour_match, fade_frames=3, crf=18,  # visually lossless by the usual reading of x264
+        join_share=_join_share(request, transitions), colour_match=request.colour_match, fade_frames=3,
+        crf=18,  # visually lossless by the usual reading of x264
         versions=installed_versions("imageio-ffmpeg"),
     )
+    if request.smooth_joins:
+        notes.append(Decision("smooth joins", "an experiment" if film.join_share else "nothing to smooth",
+                              f"{film.unet_calls} UNet calls in all; a change of one stage makes every transition anew"
+                              if film.join_share else "the film has no inner keyframe"))
     if request.colour_match:
         notes.append(Decision("colour match", "on", "each frame's colours follow those of its two keyframes, as asked"))
     notes.append(Decision("film", f"{film.frames} frames · {film.fps} fps · {film.seconds_long:.2f} s",
@@ -190,6 +195,22 @@ def _locked(name: str, index: int, locked: Mapping[str, ImageRecipe], size: tupl
 
 def _best_of_note(candidates: int) -> Decision:
     return Decision("best of", f"{candidates} candidates", "all are kept; the scores choose, unless you pick one")
+
+
+def _join_share(request: VideoRequest, transitions: tuple[TransitionRecipe, ...]) -> float:
+    """Return the share of the steps that all transitions take together.
+
+    Raises:
+        InvalidRequest: they cannot be made together.
+    """
+    if not request.smooth_joins or len(transitions) == 1:
+        return 0.0
+    able = ", ".join(name for name, other in METHODS.items() if other.samples in ("bidirectional", "vibid"))
+    if METHODS[request.transition].samples not in ("bidirectional", "vibid"):
+        raise InvalidRequest("smooth_joins", True, f"not with {request.transition}; with {able}")
+    if any(part.stride > 1 for part in transitions):
+        raise InvalidRequest("smooth_joins", True, f"only with transitions of at least {storyboard.MIN_TRAINED_FRAMES} frames")
+    return JOIN_SHARE
 
 
 def _choose(

@@ -158,6 +158,8 @@ class VideoRecipe:
 
     Attributes:
         decode_chunk, decode_overlap: latent frames decoded together, and shared by neighbouring chunks.
+        join_share: share of the steps, the last ones, in which all transitions are denoised together with windows across the
+            inner keyframes; 0 makes each transition alone. An experiment.
         colour_match: each frame's colours are brought to those between its two keyframes, before the fade.
         fade_frames: over how many frames on each side the difference to the keyframe fades out.
         crf: constant rate factor of H.264, 0 (lossless) to 51.
@@ -170,6 +172,7 @@ class VideoRecipe:
     fps: int
     decode_chunk: int
     decode_overlap: int
+    join_share: float
     colour_match: bool
     fade_frames: int
     crf: int
@@ -179,6 +182,12 @@ class VideoRecipe:
     @property
     def frames(self) -> int:
         return sum(part.kept_frames - 1 for part in self.transitions) + 1
+
+    @property
+    def unet_calls(self) -> int:
+        """UNet calls of all transitions, and of the windows across inner keyframes."""
+        windows = (len(self.transitions) - 1) * first_steps(self.transitions[0].steps, self.join_share)
+        return sum(part.unet_calls for part in self.transitions) + 2 * windows
 
     @property
     def key_positions(self) -> tuple[int, ...]:
@@ -258,9 +267,15 @@ def with_keyframes(film: VideoRecipe, keyframes: Sequence[KeyframeRecipe]) -> Vi
     return replace(film, keyframes=tuple(settled), transitions=transitions)
 
 
-def latents_name(recipe: ImageRecipe | TransitionRecipe) -> str:
-    """Return the name of the recipe's latents: recipes that differ only in how they are decoded share them."""
-    return fingerprint(replace(recipe, decode_tile=0) if isinstance(recipe, ImageRecipe) else recipe)
+def latents_name(recipe: ImageRecipe | TransitionRecipe | VideoRecipe) -> str:
+    """Return the name of the recipe's latents: recipes that differ only in how they are decoded and encoded share them."""
+    if isinstance(recipe, ImageRecipe):
+        return fingerprint(replace(recipe, decode_tile=0))
+    if isinstance(recipe, VideoRecipe):
+        return fingerprint(
+            replace(recipe, fps=0, decode_chunk=0, decode_overlap=0, colour_match=False, fade_frames=0, crf=0, versions=())
+        )
+    return fingerprint(recipe)
 
 
 def derive_seed(seed: int, role: str, index: int) -> int:

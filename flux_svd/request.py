@@ -145,6 +145,7 @@ class VideoRequest(_Picture):
     motion_alignment: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="Share of the steps that align the motion of both ways; 0 switches it off"
     )
+    smooth_joins: bool = Field(default=False, description="Experiment: make all transitions together, so that joins show less")
     colour_match: bool = Field(default=False, description="Bring the colours between two keyframes to those of the keyframes")
     motion_bucket_id: Annotated[int, Field(ge=1, le=255)] = Field(default=180, description="Amount of motion")
     conditioning_fps: Annotated[int, Field(ge=2, le=30)] | None = Field(

@@ -122,13 +122,16 @@ class Run:
         if kept is not None:
             self.reused += 1
             return kept
-        for n, part in enumerate(recipe.transitions):  # each is kept, so that decoding takes them one by one
-            self._animate(part, keys[n], keys[n + 1], n + 1, len(recipe.transitions))
+        if recipe.join_share:
+            self._animate_together(recipe, keys)
+        else:
+            for n, part in enumerate(recipe.transitions):  # each is kept, so that decoding takes them one by one
+                self._animate(part, keys[n], keys[n + 1], n + 1, len(recipe.transitions))
         self._tell("decode")
         engine = self.engines.svd(self.plan.placement_of(recipe.transitions[0].model), recipe.transitions[0].precision)
         from flux_svd.engines.decode import stitch  # with torch, which the engine has loaded by now
 
-        latents = stitch(map(self._latents, recipe.transitions))
+        latents = stitch(map(self._latents, [recipe] if recipe.join_share else recipe.transitions))
         film = engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
         data = encode_film(self._to_encode(film.frames), fps=recipe.fps, crf=recipe.crf, scratch=self.store.scratch)
         ends = {
@@ -242,18 +245,32 @@ class Run:
             on_step = self._on_step("animate", item, items, "animate")
             return engine.sample(recipe, start, end, on_step, halfway=trail.halfway, on_latents=trail.keep)
 
-        buffer = io.BytesIO()
-        np.save(buffer, self._enduring(lambda: recipe, animated), allow_pickle=False)
-        self.store.keep_stage(name, "npy", buffer.getvalue())
+        self._keep_latents(name, self._enduring(lambda: recipe, animated))
         self.store.drop_stage(latents_name(recipe), "latents")
 
-    def _latents(self, recipe: TransitionRecipe) -> NDArray[np.float32]:
-        """Return the kept latents (kept frames, c, h/8, w/8) of a transition.
+    def _animate_together(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> None:
+        """Make and keep the latents of a whole film whose transitions are made together, unless they were made before."""
+        name = latents_name(recipe)
+        if self.store.find_stage(name, "npy") is not None:
+            self.reused += 1
+            return
+        self._tell("load")
+        first = recipe.transitions[0]
+        engine = self.engines.svd(self.plan.placement_of(first.model), first.precision)
+        self._keep_latents(name, engine.sample_together(recipe, keys, self._on_step("animate", 0, 0, "animate")))
+
+    def _keep_latents(self, name: str, latents: NDArray[np.float32]) -> None:
+        buffer = io.BytesIO()
+        np.save(buffer, latents, allow_pickle=False)
+        self.store.keep_stage(name, "npy", buffer.getvalue())
+
+    def _latents(self, recipe: TransitionRecipe | VideoRecipe) -> NDArray[np.float32]:
+        """Return the kept latents (kept frames, c, h/8, w/8) of a transition, or of a film made in one.
 
         Raises:
             StorageFailed: they are no longer there.
         """
-        kept = self.store.find_stage(fingerprint(recipe), "npy")
+        kept = self.store.find_stage(latents_name(recipe), "npy")
         if kept is None:
             raise StorageFailed(f"a finished transition is gone from {self.store.stages}; run again to make it anew")
         loaded: NDArray[np.float32] = np.load(io.BytesIO(kept.data), allow_pickle=False)

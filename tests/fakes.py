@@ -84,9 +84,14 @@ class FakeEngines:
             if on_latents and call % each < 1:
                 on_latents(int(call // each), torch.full((1,), float(call)))
             on_step(call, recipe.unet_calls, None)
-        ends = [np.asarray(key.resize((recipe.width // 8, recipe.height // 8)), np.float32) for key in (start, end)]
-        shares = np.linspace(0, 1, recipe.kept_frames, dtype=np.float32)
-        return np.stack([(1 - share) * ends[0] + share * ends[1] for share in shares]).transpose(0, 3, 1, 2)
+        return _mixed(start, end, recipe)
+
+    def sample_together(self, film: VideoRecipe, keyframes: Sequence[Image.Image], on_step: OnStep) -> Any:
+        self.calls.append("sample together")
+        for call in range(1, film.unet_calls + 1):
+            on_step(call, film.unet_calls, None)
+        parts = [_mixed(*keyframes[n : n + 2], part) for n, part in enumerate(film.transitions)]
+        return np.concatenate([*(part[:-1] for part in parts[:-1]), parts[-1]])
 
     def decode(
         self, latents: Any, keyframes: Sequence[Image.Image], positions: Sequence[int], recipe: VideoRecipe, on_step: OnStep
@@ -103,6 +108,12 @@ class FakeEngines:
 
     def likeness(self, images: Sequence[Image.Image]) -> list[list[float]]:
         return [[self.likeness_of(image, other) for other in images] for image in images]
+
+
+def _mixed(start: Image.Image, end: Image.Image, recipe: TransitionRecipe) -> Any:
+    ends = [np.asarray(key.resize((recipe.width // 8, recipe.height // 8)), np.float32) for key in (start, end)]
+    shares = np.linspace(0, 1, recipe.kept_frames, dtype=np.float32)
+    return np.stack([(1 - share) * ends[0] + share * ends[1] for share in shares]).transpose(0, 3, 1, 2)
 
 
 def fake_session(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Session, FakeEngines]:

@@ -139,6 +139,17 @@ def test_colours_are_matched_only_when_asked_for() -> None:
     assert fingerprint(film) != fingerprint(film_of()[1])
 
 
+def test_joins_are_smoothed_only_when_asked_for_and_only_where_that_can_be() -> None:
+    assert film_of()[1].join_share == 0
+    plan, film = film_of(smooth_joins=True)
+    assert film.unet_calls == film_of()[1].unet_calls + 2 * 7  # one window, two half steps, seven of ten steps
+    assert any(note.what == "smooth joins" and f"{film.unet_calls} UNet calls" in note.why for note in plan.decisions)
+    assert film_of(smooth_joins=True, keyframes=2)[1].join_share == 0  # and the plan says that there is nothing to smooth
+    for wish in ({"transition": "plain"}, {"transition": "fusion"}, {"frames_per_transition": 9}):
+        with pytest.raises(InvalidRequest, match="smooth_joins"):
+            film_of(smooth_joins=True, **wish)
+
+
 def test_fast_takes_three_fifths_of_the_steps_unless_they_are_given() -> None:
     for wish, steps, calls in (({}, 6, 12), ({"transition_steps": 15}, 15, 30), ({"motion_alignment": 0.5}, 6, 21)):
         part = film_of(transition="fast", **wish)[1].transitions[0]

@@ -69,6 +69,20 @@ def test_changing_one_stage_of_five_makes_one_keyframe_and_two_ways_again(faked:
     assert made.run.reused == 4 + 2
 
 
+def test_smoothed_joins_make_all_ways_in_one_which_is_found_again(faked: Faked) -> None:
+    session, engines = faked
+    whole = film(session, "a", "b", "c", smooth_joins=True)
+    steps: list[int] = []
+    session.run(whole, lambda progress: steps.append(progress.steps) if progress.phase == "animate" else None)
+    assert engines.calls == ["draw a", "draw b", "draw c", "sample together", "decode"]
+    assert set(steps) == {whole.recipes[0].unet_calls}
+    engines.calls.clear()
+    for kept in session.store.stages.glob("??/*.mp4*"):
+        kept.unlink()
+    assert session.run(whole)[0].run.reused == 4
+    assert engines.calls == ["decode"]
+
+
 def test_keyframes_drawn_alone_are_found_by_the_film(faked: Faked) -> None:
     session, engines = faked
     whole = film(session, "a", "b")

@@ -130,10 +130,13 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         on_estimate: OnEstimate,
         *,
         first_step: int = 0,
+        until: int | None = None,
         on_latents: OnLatents | None = None,
         pin_ends: bool = True,
     ) -> Tensor:
-        """Return `x` (1, n, c, h, w) denoised from step `first_step` on; the ways are gone in the given order.
+        """Return `x` (1, n, c, h, w) denoised from step `first_step` on, to the end or before step `until`.
+
+        The ways are gone in the given order.
 
         Args:
             on_latents: is told (steps done, latents) after every step; what it keeps it must copy.
@@ -143,7 +146,7 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         """
         run = _Run(self, recipe, noise, on_estimate, pin_ends)
         run.calls = run.calls_until(first_step)
-        for step in range(first_step, recipe.steps):
+        for step in range(first_step, recipe.steps if until is None else until):
             x = run.take_step(x, step, ways)
             if not torch.isfinite(x).all():
                 raise BadOutput(f"The frames are not finite numbers after step {step + 1} of {recipe.steps}. Nothing was saved.")
@@ -171,6 +174,13 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         )[0].float()  # (2, n, c, h, w)
         unconditional, conditional = (x / spread**2 - sigma / spread * velocity).chunk(2)
         return unconditional, conditional
+
+    def motion_ids(self, recipe: TransitionRecipe) -> Tensor:
+        """Return what the UNet is told of the motion, (2, 3): frames a second less one (as SVD was trained), bucket, noise."""
+        ids: Tensor = self._get_add_time_ids(
+            recipe.conditioning_fps - 1, recipe.motion_bucket_id, recipe.noise_aug_strength, torch.float32, 1, 1, True
+        )
+        return ids
 
     def _encode(self, pixels: Tensor) -> Tensor:
         """Return the mode of the VAE's latents, unscaled, float32: (1, 3, H, W) → (1, c, h, w)."""
@@ -239,9 +249,7 @@ class _Run:
         pipeline.scheduler.set_timesteps(recipe.steps)
         self._sigmas: list[float] = pipeline.scheduler.sigmas.tolist()  # steps + 1 of them, the last 0
         self._timesteps = pipeline.scheduler.timesteps
-        self._ids = pipeline._get_add_time_ids(  # (2, 3); frames a second less one, as SVD was trained
-            recipe.conditioning_fps - 1, recipe.motion_bucket_id, recipe.noise_aug_strength, torch.float32, 1, 1, True
-        )
+        self._ids = pipeline.motion_ids(recipe)
         self._pipeline, self._recipe, self._noise = pipeline, recipe, noise
         self._tell, self._pins = on_estimate, pin_ends
         self._aligned = first_steps(recipe.steps, recipe.motion_alignment) if recipe.method == "bidirectional" else 0

@@ -26,6 +26,7 @@ from flux_svd.engines.decode import (
     match_colours,
 )
 from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, OnLatents, seeded_noise
+from flux_svd.engines.joined import denoise_together
 from flux_svd.engines.levers.phases import KeptOnDisk, Phases, working
 from flux_svd.engines.levers.reading import read_part
 from flux_svd.engines.placement import copy_on_cpu, load_pipeline, release, settle
@@ -104,6 +105,28 @@ class SvdEngine:
             pipeline.maybe_free_model_hooks()
             kept: NDArray[np.float32] = latents[0, :: recipe.stride].cpu().numpy()
             return kept
+
+    def sample_together(self, film: VideoRecipe, keyframes: Sequence[Image.Image], on_step: OnStep) -> NDArray[np.float32]:
+        """Return the latents (F, c, h, w) of a film whose transitions are denoised together; see `joined`.
+
+        Args:
+            keyframes: all of them, RGB, at exactly the film's size.
+            on_step: counts UNet calls (`film.unet_calls`); may raise `Cancelled`.
+
+        Raises:
+            BadOutput: latents are not finite.
+            OutOfMemory: the device could not hold the work.
+        """
+        pipeline = self._pipeline
+        strength = film.transitions[0].noise_aug_strength
+        with working(self._phases, "denoise", pipeline):
+            self._phases.need("image_encoder")
+            keys = [self._encode(picture, (film.width, film.height), strength) for picture in keyframes]
+            self._phases.need("unet")
+            latents = denoise_together(pipeline, keys, film, lambda call, calls, estimate: on_step(call, calls, None))
+            pipeline.maybe_free_model_hooks()
+            whole: NDArray[np.float32] = latents[0].cpu().numpy()
+            return whole
 
     def decode(
         self,

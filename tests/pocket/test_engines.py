@@ -86,7 +86,7 @@ def test_pocket_svd_makes_a_film_whose_keyframes_are_as_good_as_its_vae(painter:
     joined = stitch([latents, latents[::-1].copy()])  # there and back
     film_recipe = VideoRecipe(
         keyframes=(), transitions=(recipe, recipe), width=WIDTH, height=HEIGHT, fps=12, decode_chunk=8, decode_overlap=2,
-        colour_match=False, fade_frames=3, crf=18, versions=(),
+        join_share=0.0, colour_match=False, fade_frames=3, crf=18, versions=(),
     )  # fmt: skip
     film = engine.decode(joined, [keys[0], keys[1], keys[0]], film_recipe.key_positions, film_recipe, ignore_steps)
     frames = np.stack(list(film.frames))

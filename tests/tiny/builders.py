@@ -110,7 +110,7 @@ def transition_recipe(**changes: Any) -> TransitionRecipe:
 def video_recipe(*transitions: TransitionRecipe, **changes: Any) -> VideoRecipe:
     base = VideoRecipe(
         keyframes=(), transitions=transitions, width=SIDE, height=SIDE, fps=12, decode_chunk=8, decode_overlap=2,
-        colour_match=False, fade_frames=3, crf=18, versions=(),
+        join_share=0.0, colour_match=False, fade_frames=3, crf=18, versions=(),
     )  # fmt: skip
     return replace(base, **changes)
 
