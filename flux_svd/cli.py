@@ -117,9 +117,12 @@ def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> argparse.ArgumentPar
 def _make(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     from flux_svd.artifact import VideoArtifact
     from flux_svd.plan import describe_plan
+    from flux_svd.recipe import fingerprint
 
     session = _session(arguments)
     plan = session.plan(_request(arguments, session.store))
+    if getattr(arguments, "keyframes_only", False):
+        plan = cli_films.keyframes_alone(plan)
     _say("\n".join(f"  {note.what}: {note.value} ({note.why})" for note in plan.decisions))
     if arguments.detach:
         text, answer = cli_jobs.submit(plan, session.home, arguments.output)
@@ -138,10 +141,15 @@ def _make(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     if isinstance(first, VideoArtifact):
         answer |= {
             "keyframes": [str(path) for path in first.keyframes], "frames": first.recipe.frames, "fps": first.recipe.fps,
-            "ends": dict(first.run.ends or {}),
+            "ends": dict(first.run.ends or {}), "stages": [fingerprint(key) for key in first.recipe.keyframes],
+            "candidates": [str(path) for path in first.candidates],
         }
     else:
-        answer |= {"paths": paths, "all_scores": [dict(made.run.scores) for made in artifacts]}
+        answer |= {
+            "paths": paths, "all_scores": [dict(made.run.scores) for made in artifacts],
+            "stages": [fingerprint(made.recipe) for made in artifacts],
+            "candidates": [str(path) for made in artifacts for path in made.candidates],
+        }
     _print(arguments, "\n".join(paths))
     return answer
 
@@ -271,14 +279,20 @@ def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoR
     fields = {name: _as_number(kind, name, value) for name, value in given.items()}
     fields |= cli_films.read_wishes(arguments)
     request = make_request(fields)  # everything cheap is checked before a file is read
-    if isinstance(request, VideoRequest) and arguments.keyframe_picture:
-        fields.pop("keyframes", None)
+    if isinstance(request, VideoRequest):
         keep = functools.partial(store.keep_picture, field="keyframe-picture")
-        fields["stages"] = cli_films.with_pictures(request, arguments.keyframe_picture, keep)
-        request = make_request(fields)
+        stages = cli_films.own_stages(request, arguments, keep)
+        if stages is not None:
+            fields.pop("keyframes", None)
+            request = make_request({**fields, "stages": stages})
+            fields["stages"] = stages
     if arguments.reference:
         ids = [store.keep_picture(path, field="reference") for path in arguments.reference]
         request = make_request({**fields, "references": ids})
+    if isinstance(request, VideoRequest) and arguments.midpoint is not None:
+        from flux_svd.timeline import with_midpoint
+
+        request = with_midpoint(request, arguments.midpoint - 1)
     return request
 
 

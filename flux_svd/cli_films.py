@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flux_svd.errors import InvalidRequest
 from flux_svd.request import VideoRequest
+
+if TYPE_CHECKING:
+    from flux_svd.plan import Plan
 
 Told = tuple[str, dict[str, Any]]
 Command = Callable[[argparse.Namespace, threading.Event, Path], Told]
@@ -42,6 +45,16 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
                         help="bring the colours between two keyframes to those of the keyframes")
     parser.add_argument("--keyframe-picture", action="append", metavar="N=FILE",
                         help="use a picture as the N-th keyframe instead of drawing it; may be repeated")
+    parser.add_argument("--lock", action="append", metavar="N=FILE",
+                        help="keep a keyframe this program drew on this machine, whatever else changes; may be repeated")
+    parser.add_argument("--pick", action="append", metavar="N=CANDIDATE",
+                        help="take this candidate (from 1) of --best-of as the N-th keyframe; may be repeated")
+    parser.add_argument("--transition-seed", action="append", metavar="N=SEED",
+                        help="make the transition after the N-th keyframe from a seed of its own; may be repeated")
+    parser.add_argument("--midpoint", type=int, metavar="N", help="put a keyframe halfway between the N-th and the next")
+    parser.add_argument("--keep-subject", action=argparse.BooleanOptionalAction, default=None,
+                        help=VideoRequest.model_fields["keep_subject"].description)
+    parser.add_argument("--keyframes-only", action="store_true", help="draw and compare the keyframes; the film finds them again")
 
 
 def read_wishes(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -54,32 +67,71 @@ def read_wishes(arguments: argparse.Namespace) -> dict[str, Any]:
     return fields
 
 
-def with_pictures(request: VideoRequest, given: Sequence[str], keep: Callable[[Path], str]) -> list[dict[str, Any]]:
-    """Return the stages of the request with given pictures in them; without stages of its own, those of the storyboard.
+def own_stages(
+    request: VideoRequest, arguments: argparse.Namespace, keep: Callable[[Path], str]
+) -> list[dict[str, Any]] | None:
+    """Return the stages of the request with what the options say of single ones; None where they say nothing.
+
+    Without stages of its own, the request has those of the storyboard.
 
     Args:
-        given: texts like "2=photo.png".
         keep: stores a picture file and returns its id.
 
     Raises:
-        InvalidRequest: a text names no keyframe of this film.
+        InvalidRequest: an option names no keyframe of this film.
         UnreadableFile: a file is no picture that can be used.
     """
+    read: dict[str, tuple[str, Callable[[str], Any]]] = {
+        "keyframe_picture": ("picture", lambda text: keep(Path(text))), "lock": ("lock", lambda text: _stage_of(Path(text))),
+        "pick": ("pick", _whole), "transition_seed": ("transition_seed", _whole),
+    }  # fmt: skip
+    wished = {option: getattr(arguments, option) for option in read if getattr(arguments, option)}
+    if not wished:
+        return None
     from flux_svd import storyboard, timeline
 
     if request.stages is not None:
         stages = [wish.model_dump(exclude_none=True) for wish in request.stages]
     else:
         stages = [{"prompt": stage.prompt} for stage in storyboard.write_stages(request.prompt, timeline.keyframes_of(request))]
-    places = {}
-    for text in given:
-        number, equals, name = text.partition("=")
-        if not (equals and number.isascii() and number.isdigit() and 1 <= int(number) <= len(stages)):
-            raise InvalidRequest("keyframe-picture", text, f"N=FILE with N from 1 to {len(stages)}")
-        places[int(number) - 1] = Path(name)
-    for place, path in places.items():
-        stages[place]["picture"] = keep(path)
+    for option, texts in wished.items():
+        said = option.replace("_", "-")
+        places = dict(_place(said, text, len(stages)) for text in texts)
+        for place, value in places.items():
+            field, as_value = read[option]
+            stages[place][field] = as_value(value)
     return stages
+
+
+def keyframes_alone(plan: Plan) -> Plan:
+    """Return the plan for the keyframes without the film.
+
+    Raises:
+        InvalidRequest: all of them are given, so there is nothing to draw.
+    """
+    from flux_svd.plan import keyframes_only
+
+    alone = keyframes_only(plan)
+    if not alone.recipes:
+        raise InvalidRequest("keyframes-only", True, "a film with a keyframe to draw; all of this one's are given")
+    return alone
+
+
+def _place(option: str, text: str, stages: int) -> tuple[int, str]:
+    """Return the place (from 0) and the value in "N=VALUE"."""
+    number, equals, value = text.partition("=")
+    if not (equals and number.isascii() and number.isdigit() and 1 <= int(number) <= stages):
+        kind = {"pick": "CANDIDATE", "transition-seed": "SEED"}.get(option, "FILE")
+        raise InvalidRequest(option, text, f"N={kind} with N from 1 to {stages}")
+    return int(number) - 1, value
+
+
+def _stage_of(path: Path) -> str:
+    """Return the fingerprint of the keyframe in a picture file this program made."""
+    from flux_svd.artifact import load_recipe
+    from flux_svd.recipe import fingerprint
+
+    return fingerprint(load_recipe(path))
 
 
 def _report(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:

@@ -113,3 +113,42 @@ def test_a_file_that_is_no_film_exits_with_2(command: list[str], capsys: Output,
     code, answer, stderr = run(capsys, command[0], "x.mp4", *command[1:])
     assert (code, answer["field"]) == (2, "file")
     assert "Traceback" not in stderr
+
+
+def test_keyframes_come_first_and_are_locked_picked_and_bridged_by_options(capsys: Output) -> None:
+    wish = ("video", "a dog running", "--seed", "7", "--keyframes", "2", "--best-of", "2")
+    code, drawn, _ = run(capsys, *wish, "--keyframes-only")
+    assert code == 0
+    assert [Path(path).suffix for path in drawn["paths"]] == [".png", ".png"]
+    assert len(drawn["candidates"]) == 2
+    assert [len(scores["candidates"]) for scores in drawn["all_scores"]] == [2, 2]
+    picked = planned(capsys, *wish[2:], "--pick", "2=2")
+    assert [key["kind"] for key in picked["keyframes"]] == ["selection", "image"]
+    locked = planned(capsys, "--seed", "8", "--keyframes", "2", "--lock", f"1={drawn['paths'][0]}")
+    assert [key["seed"] for key in locked["keyframes"]] == [7, 8]
+    rolled, plain = (planned(capsys, "--seed", "7", *more) for more in (("--transition-seed", "1=5"), ()))
+    assert [a["seed"] == b["seed"] for a, b in zip(rolled["transitions"], plain["transitions"], strict=True)] == [False, True]
+    assert len(planned(capsys, "--midpoint", "2")["keyframes"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "allowed"),
+    [
+        (["--pick", "1=9"], "stages.0.pick", "8"),
+        (["--pick", "1=2"], "stages.0.pick", "1 to 1"),
+        (["--pick", "x=2"], "pick", "N=CANDIDATE"),
+        (["--transition-seed", "3=2"], "stages.2.transition_seed", "no transition follows"),
+        (["--midpoint", "3"], "midpoint", "1 to 2"),
+        (["--lock", "1=missing.png"], "file", "read"),
+    ],
+)
+def test_options_for_single_stages_name_what_is_wrong(arguments: list[str], field: str, allowed: str, capsys: Output) -> None:
+    code, answer, _ = run(capsys, "video", "a dog running", *arguments)
+    assert (code, answer["field"]) == (2, field)
+    assert allowed in str(answer)
+
+
+def test_the_subject_need_not_be_kept(capsys: Output) -> None:
+    code, answer, _ = run(capsys, "plan", "video", "a dog", "--no-keep-subject")
+    assert code == 0
+    assert answer["recipes"]
