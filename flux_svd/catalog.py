@@ -13,7 +13,7 @@ from typing import Literal
 from flux_svd.errors import InvalidRequest
 
 Family = Literal["flux1", "flux2-klein", "flux2", "svd", "clip"]
-Control = Literal["guidance", "negative_prompt", "references"]
+Control = Literal["guidance", "negative_prompt", "cfg_scale", "references", "start"]
 GuidanceKind = Literal["none", "embedded", "classifier-free"]
 
 
@@ -81,6 +81,7 @@ class ModelSpec:
         guidance: default of the value that `guidance_kind` names: embedded in the model, or classifier-free; "none" ignores it.
         prompt_tokens: how many tokens the text encoder that carries the meaning reads; the rest of a prompt is cut.
         obeys: the controls that change this model's result.
+        references_max: how many reference pictures it takes.
         pocket: tiny, carried inside the package, made to try and to test the program.
     """
 
@@ -103,6 +104,7 @@ class ModelSpec:
     prompt_tokens: int = 512
     work: WorkingMemory = WorkingMemory()
     obeys: frozenset[Control] = frozenset()
+    references_max: int = 0
     pocket: bool = False
     unconfirmed: tuple[str, ...] = ()
 
@@ -159,13 +161,15 @@ _FLUX2_WORK = WorkingMemory(decode=1_540, encode=1_290)
 
 _FLUX1_DEV = ModelSpec(
     name="flux1-dev", title="FLUX.1 [dev]", family="flux1", repo="black-forest-labs/FLUX.1-dev", gated=True,
-    licence=FLUX1_NC, steps=50, guidance=3.5, guidance_kind="embedded", prompt_tokens=512, obeys=frozenset({"guidance"}),
+    licence=FLUX1_NC, steps=50, guidance=3.5, guidance_kind="embedded", prompt_tokens=512,
+    obeys=frozenset({"guidance", "cfg_scale", "start"}),
     work=_FLUX1_WORK, components=(_CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320, _FLUX1_BLOCKS), _FLUX1_VAE),
     sources=("model card of the repository: 50 steps, guidance 3.5, 512 tokens", "black-forest-labs/flux model_licenses"),
 )
 _KLEIN_4B = ModelSpec(
     name="flux2-klein-4b", title="FLUX.2 [klein] 4B", family="flux2-klein", repo="black-forest-labs/FLUX.2-klein-4B",
     licence=APACHE, steps=4, prompt_tokens=512, obeys=frozenset({"references"}),
+    references_max=4,  # docs.bfl.ai, "Reference Images per Model", 2026-11: klein up to 4, [dev] recommended 6 at most
     components=(_QWEN3_4B, Component("transformer", 3_875_544_576, ((5, 245_367_296), (20, 122_683_648))), _FLUX2_VAE),
     work=replace(_FLUX2_WORK, step=133_900),
     sources=("model card of the repository: 4 steps, guidance 1.0", "README of black-forest-labs/flux2: licences and sizes"),
@@ -201,7 +205,8 @@ _ROWS: tuple[ModelSpec, ...] = (
     _FLUX1_DEV,
     replace(
         _FLUX1_DEV, name="flux1-schnell", title="FLUX.1 [schnell]", repo="black-forest-labs/FLUX.1-schnell",
-        licence=APACHE, steps=4, guidance=0.0, guidance_kind="none", prompt_tokens=256, obeys=frozenset(),
+        licence=APACHE, steps=4, guidance=0.0, guidance_kind="none", prompt_tokens=256,
+        obeys=frozenset({"start"}),
         components=(_CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS), _FLUX1_VAE),
         sources=("model card of the repository: 4 steps, guidance 0, 256 tokens",),
         unconfirmed=("whether the repository still asks for a login before the download",),
@@ -220,7 +225,7 @@ _ROWS: tuple[ModelSpec, ...] = (
     ModelSpec(
         name="flux2-dev", title="FLUX.2 [dev]", family="flux2", repo="black-forest-labs/FLUX.2-dev", gated=True,
         licence=FLUX2_NC, steps=50, guidance=4.0, guidance_kind="embedded", prompt_tokens=512,
-        obeys=frozenset({"guidance", "references"}),
+        obeys=frozenset({"guidance", "references"}), references_max=6,
         components=(
             Component("text_encoder", 24_011_361_280, leaf=671_088_640),
             Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824))), _FLUX2_VAE,
@@ -244,7 +249,7 @@ _POCKET_ROWS: tuple[ModelSpec, ...] = (
     ModelSpec(
         name="pocket-flux", title="Pocket FLUX", family="flux1", repo="", licence=MIT, pocket=True, steps=8, guidance=3.0,
         guidance_kind="classifier-free",        size=(128, 128), film_size=(160, 96), size_max=256, prompt_tokens=32,
-        obeys=frozenset({"guidance", "negative_prompt"}),
+        obeys=frozenset({"guidance", "negative_prompt", "start"}),
         components=(
             Component("text_encoder", 608_512), Component("text_encoder_2", 337_664), Component("transformer", 5_146_400),
             Component("vae", 984_931),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flux_svd import __version__, cli_films, cli_jobs, failpoints, memory
+from flux_svd import __version__, cli_films, cli_images, cli_jobs, failpoints, memory
 from flux_svd.errors import Cancelled, FluxSvdError, InvalidRequest
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 
@@ -97,9 +97,10 @@ def _parser() -> argparse.ArgumentParser:
 def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> argparse.ArgumentParser:
     """Return the options of a request, made from its fields: a new field becomes a new option."""
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("prompt", help="what to show, in words")
+    parser.add_argument("prompt", nargs="?" if kind is ImageRequest else None, help="what to show, in words")
     for name, field in kind.__pydantic_fields__.items():
-        if name in ("kind", "prompt", "references", "stages", "lengths", "loop", "colour_match", "keep_subject"):
+        if name in ("kind", "prompt", "references", "start", "guidance_curve", "stages", "lengths", "loop", "colour_match",
+                    "keep_subject"):
             continue
         option = {"negative_prompt": "--negative"}.get(name, "--" + name.replace("_", "-"))
         if field.annotation is bool:
@@ -108,7 +109,10 @@ def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> argparse.ArgumentPar
         bounds = describe_bounds(kind, name)
         parser.add_argument(option, dest=name, metavar=name.upper(), help=f"{field.description} ({bounds})".replace("%", "%%"))
     parser.add_argument("--reference", action="append", type=Path, metavar="FILE", help="picture to work from; may be repeated")
-    if kind is VideoRequest:
+    cli_images.add_wishes(parser)
+    if kind is ImageRequest:
+        cli_images.add_beginnings(parser)
+    else:
         cli_films.add_wishes(parser)
     parser.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     return parser
@@ -275,10 +279,16 @@ def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoR
     from flux_svd.request import make_request
 
     kind = ImageRequest if arguments.kind == "image" else VideoRequest
-    given = {name: value for name, value in vars(arguments).items() if name in kind.__pydantic_fields__ and value is not None}
+    apart = ("start", "guidance_curve")  # files and lists are read on their own
+    named = {name: value for name, value in vars(arguments).items() if name in kind.__pydantic_fields__ and name not in apart}
+    given = {name: value for name, value in named.items() if value is not None}
     fields = {name: _as_number(kind, name, value) for name, value in given.items()}
-    fields |= cli_films.read_wishes(arguments)
-    request = make_request(fields)  # everything cheap is checked before a file is read
+    fields |= cli_images.read_wishes(arguments) | cli_films.read_wishes(arguments)
+    if getattr(arguments, "variations_of", None):
+        fields = cli_images.wish_near(arguments.variations_of) | fields
+    if getattr(arguments, "start", None):
+        fields["start"] = store.keep_picture(arguments.start, field="start")
+    request = make_request(fields)  # everything cheap is checked before more files are read
     if isinstance(request, VideoRequest):
         keep = functools.partial(store.keep_picture, field="keyframe-picture")
         stages = cli_films.own_stages(request, arguments, keep)
@@ -287,8 +297,8 @@ def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoR
             request = make_request({**fields, "stages": stages})
             fields["stages"] = stages
     if arguments.reference:
-        ids = [store.keep_picture(path, field="reference") for path in arguments.reference]
-        request = make_request({**fields, "references": ids})
+        fields["references"] = [store.keep_picture(path, field="reference") for path in arguments.reference]
+        request = make_request(fields)
     if isinstance(request, VideoRequest) and arguments.midpoint is not None:
         from flux_svd.timeline import with_midpoint
 

@@ -71,8 +71,10 @@ class Clock:
 
     def _count_picture(self, recipe: ImageRecipe, plan: Plan) -> None:
         self.keys["draw"] = f"{_place_key(plan, recipe.model)}/{recipe.width}x{recipe.height}/{len(recipe.references)}"
+        if recipe.cfg_scale > 1:  # two calls a step; models with classifier-free guidance of their own always take them
+            self.keys["draw"] += "/cfg"
         if not self._is_kept(recipe, "png"):
-            self.steps_left["draw"] += recipe.steps
+            self.steps_left["draw"] += recipe.steps - recipe.first_step
 
     def _is_kept(self, recipe: ImageRecipe | TransitionRecipe | VideoRecipe, kind: StageKind) -> bool:
         name = latents_name(recipe) if kind == "npy" else fingerprint(recipe)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from flux_svd import memory, selection, storyboard, timeline
+from flux_svd import memory, presets, selection, storyboard, timeline
 from flux_svd.catalog import (
     AUTO_IMAGE,
     AUTO_VIDEO,
@@ -75,12 +76,22 @@ def _plan_images(
     request: ImageRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]
 ) -> Plan:
     spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
-    width, height = _size(request, spec, spec.size, notes)
+    width, height = _size(request, spec, spec.size, spec.size_multiple, notes)
     prompts = [(request.prompt, derive_seed(seed, "image", index)) for index in range(request.count)]
+    if request.variation is not None:
+        prompts = [(request.prompt, seed)] * request.count
     drawn, drawing = _image_recipes(request, spec, prompts, width, height, budget, notes, len(request.references))
+    drawn = tuple(_begun(request, recipe, seed, index) for index, recipe in enumerate(drawn))
     recipes = tuple(selection.best_of(recipe, request.best_of) for recipe in drawn)
-    if request.count > 1:
+    if request.variation is not None:
+        notes.append(Decision("variation", f"{request.variation:g}", "of the way from this seed's noise to another's, for each "
+                              "picture another"))
+    elif request.count > 1:
         notes.append(Decision("count", str(request.count), "each picture has a seed of its own, derived from the first"))
+    if request.start is not None:
+        taken = drawn[0].steps - drawn[0].first_step
+        notes.append(Decision("strength", f"{drawn[0].strength:g}", f"{taken} of {drawn[0].steps} steps are taken, from the "
+                              f"picture on{'' if request.strength else '; the default of diffusers'}"))
     if request.best_of > 1:
         notes.append(_best_of_note(request.best_of))
     scorer = fit_scorer(budget, inventory, notes)
@@ -99,7 +110,8 @@ def _plan_film(
     else:
         spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
     video = _choose(request.video_model, "video_model", AUTO_VIDEO, ("svd",), budget, inventory, notes, like=spec)
-    width, height = _size(request, spec or video, spec.film_size if spec else video.size, notes)
+    multiple = max(spec.size_multiple if spec else 1, video.size_multiple)
+    width, height = _size(request, spec or video, spec.film_size if spec else video.size, multiple, notes)
     _check_sides(width, height, video)
     notes += told
     keyframes, fits = _keyframes(request, spec, line, (width, height), seed, budget, inventory, notes, locked)
@@ -257,15 +269,35 @@ def _check_available(spec: ModelSpec, inventory: Inventory) -> None:
         )
 
 
+def _begun(request: ImageRequest, recipe: ImageRecipe, seed: int, index: int) -> ImageRecipe:
+    """Return the recipe with what it begins at: a stored picture, or noise near that of the seed."""
+    if request.start is not None:
+        strength = request.strength if request.strength is not None else presets.STRENGTH
+        return replace(recipe, start=request.start, strength=strength)
+    if request.variation is not None:
+        other = derive_seed(seed, "variation", index + 1)
+        return replace(recipe, variation_seed=other, variation=request.variation)
+    return recipe
+
+
 def _size(
-    request: ImageRequest | VideoRequest, spec: ModelSpec, default: tuple[int, int], notes: list[Decision]
+    request: ImageRequest | VideoRequest, spec: ModelSpec, default: tuple[int, int], multiple: int, notes: list[Decision]
 ) -> tuple[int, int]:
-    if request.width is None or request.height is None:
-        notes.append(Decision("size", f"{default[0]} × {default[1]}", f"the default of {spec.name}"))
-        return default
-    _check_sides(request.width, request.height, spec)
-    notes.append(Decision("size", f"{request.width} × {request.height}", "as asked"))
-    return request.width, request.height
+    filled = presets.PRESETS[request.preset].get(spec.name, {}) if request.preset else {}
+    if request.width is not None and request.height is not None:
+        size, why = (request.width, request.height), "as asked"
+    elif request.shape is not None:
+        named = presets.SHAPES[request.shape]
+        size = presets.size_for(request.shape, default, multiple, spec.size_max)
+        why = named.title if size == (named.width, named.height) else (
+            f"{named.title}: the shape of {named.width} × {named.height} at a size {spec.name} draws")
+    elif "width" in filled and isinstance(request, ImageRequest):  # films are drawn at the video model's own size
+        size, why = (filled["width"], filled["height"]), f"preset {request.preset}"
+    else:
+        size, why = default, f"the default of {spec.name}"
+    _check_sides(*size, spec)
+    notes.append(Decision("size", f"{size[0]} × {size[1]}", why))
+    return size
 
 
 def _check_sides(width: int, height: int, spec: ModelSpec) -> None:
@@ -285,16 +317,30 @@ def _image_recipes(
         ("references", "references", bool(request.references)),
         ("negative_prompt", "negative_prompt", bool(request.negative_prompt)),
         ("guidance", "guidance", request.guidance is not None),
+        ("guidance_curve", "guidance", request.guidance_curve is not None),
+        ("cfg_scale", "cfg_scale", request.cfg_scale is not None),
+        ("start", "start", isinstance(request, ImageRequest) and request.start is not None),
     ):
-        if given and control not in spec.obeys:
+        if given and control not in spec.obeys and not (field == "negative_prompt" and "cfg_scale" in spec.obeys):
             able = ", ".join(row.name for row in MODELS.values() if control in row.obeys)
             raise InvalidRequest(field, getattr(request, field), f"not with {spec.name}; models that obey it: {able}")
-    steps = request.steps if request.steps is not None else spec.steps
-    guidance = request.guidance if request.guidance is not None else spec.guidance
-    notes.append(Decision("steps", str(steps), "as asked" if request.steps else f"the default of {spec.name}"))
-    if spec.guidance_kind != "none":
+    if request.negative_prompt and "negative_prompt" not in spec.obeys and request.cfg_scale is None:
+        raise InvalidRequest("cfg_scale", None, f"above 1 with a negative prompt for {spec.name}; steps then take twice as long")
+    _note_references(request, spec, width, height, notes)
+    filled = presets.PRESETS[request.preset].get(spec.name, {}) if request.preset else {}
+    steps = request.steps if request.steps is not None else filled.get("steps", spec.steps)
+    why = "as asked" if request.steps else f"preset {request.preset}" if "steps" in filled else f"the default of {spec.name}"
+    notes.append(Decision("steps", str(steps), why))
+    curve = () if request.guidance_curve is None else presets.curve_of_steps(request.guidance_curve, steps)
+    guidance = curve[0] if curve else request.guidance if request.guidance is not None else spec.guidance
+    if curve:
+        through = " → ".join(f"{knot:g}" for knot in request.guidance_curve or ())
+        notes.append(Decision("guidance", through, "from the first step to the last, as asked"))
+    elif spec.guidance_kind != "none":
         notes.append(Decision("guidance", f"{guidance:g}", "as asked" if request.guidance is not None
                               else f"the default of {spec.name}"))
+    if request.cfg_scale is not None:
+        notes.append(Decision("cfg scale", f"{request.cfg_scale:g}", "away from the negative prompt; steps take twice as long"))
     precision, why = choose_precision(spec, budget)
     notes.append(Decision("precision", precision, why))
     fit = fit_picture(spec, precision, (width, height), references, budget, notes)
@@ -306,11 +352,26 @@ def _image_recipes(
             seed=seed, width=width, height=height, steps=steps,
             guidance=guidance if spec.guidance_kind != "none" else 0.0, guidance_kind=spec.guidance_kind,
             references=request.references, precision=precision, prompt_tokens=spec.prompt_tokens,
-            decode_tile=fit.shape.tile, versions=versions,
+            decode_tile=fit.shape.tile, versions=versions, cfg_scale=request.cfg_scale or 1.0, guidance_curve=curve,
         )
         for prompt, seed in prompts
     )
     return recipes, fit
+
+
+def _note_references(
+    request: ImageRequest | VideoRequest, spec: ModelSpec, width: int, height: int, notes: list[Decision]
+) -> None:
+    """Tell how many pixels the model looks at, at most: what references cost is said before it is paid."""
+    count = len(request.references)
+    if count > spec.references_max:
+        raise InvalidRequest("references", count, f"at most {spec.references_max} pictures for {spec.name}")
+    if count:
+        drawn = width * height // memory.PIXELS_PER_TOKEN
+        seen = drawn + count * memory.REFERENCE_TOKENS
+        notes.append(Decision("references", f"{count}, up to one megapixel each",
+                              f"every step looks at up to {seen} tokens of pictures, {drawn} of them drawn: at least "
+                              f"{seen / drawn:.1f} times the work"))
 
 
 def _transitions(

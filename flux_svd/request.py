@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from flux_svd.errors import InvalidRequest
+from flux_svd.presets import Preset, Shape
 
 MAX_PROMPT_CHARACTERS = 10_000
 SIZE_MIN, SIZE_MAX, SIZE_STEP = 64, 2048, 16  # pixels; the step is FLUX's latent patch (8 x VAE, 2 x packing)
@@ -61,11 +62,22 @@ class _Picture(_Request):
     model: Name = Field(default="auto", description="Image model, or auto: the best this machine holds")
     width: Size | None = Field(default=None, description="Pixels")
     height: Size | None = Field(default=None, description="Pixels")
+    shape: Shape | None = Field(default=None, description="A named size, instead of width and height")
+    preset: Preset | None = Field(default=None, description="How much effort: fills what is not said otherwise")
     steps: Steps | None = Field(default=None, description="Denoising steps of each picture")
     guidance: Guidance | None = Field(default=None, description="How strictly the picture follows the prompt")
+    guidance_curve: Annotated[tuple[Guidance, ...], Field(min_length=2, max_length=150)] | None = Field(
+        default=None, description="Guidance from the first step to the last, instead of one value: low, high, low"
+    )
+    cfg_scale: Annotated[float, Field(gt=1, le=30)] | None = Field(
+        default=None, description="Real guidance away from the negative prompt, in twice the time (flux1-dev)"
+    )
     seed: Seed | None = Field(default=None, description="Same seed, same result")
     references: Annotated[tuple[PictureId, ...], Field(max_length=8)] = Field(
         default=(), description="Stored pictures to work from (FLUX.2 models)"
+    )
+    consent: bool = Field(
+        default=False, description="When memory runs out, change the picture slightly (tiles) rather than take long"
     )
 
     best_of: Annotated[int, Field(ge=1, le=BEST_OF_MAX)] = Field(
@@ -76,6 +88,11 @@ class _Picture(_Request):
     def _pair_of_sizes(self) -> _Picture:
         if (self.width is None) != (self.height is None):
             raise ValueError("width and height are given together or not at all")
+        for field, other in (("shape", "width"), ("guidance_curve", "guidance")):
+            if getattr(self, field) is not None and getattr(self, other) is not None:
+                raise ValueError(f"{field} and {other} exclude each other")
+        if self.cfg_scale is not None and not self.negative_prompt:
+            raise ValueError("cfg_scale guides away from a negative_prompt, and there is none")
         return self
 
 
@@ -84,6 +101,21 @@ class ImageRequest(_Picture):
 
     kind: Literal["image"] = "image"
     count: Annotated[int, Field(ge=1, le=16)] = Field(default=1, description="How many pictures")
+    start: PictureId | None = Field(default=None, description="Stored picture to begin at instead of noise (FLUX.1 models)")
+    strength: Annotated[float, Field(ge=0.01, le=1)] | None = Field(
+        default=None, description="How much of that picture may change; 1 keeps nothing of it"
+    )
+    variation: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Pictures near the one of this seed instead of others: how far they may go"
+    )
+
+    @model_validator(mode="after")
+    def _a_start_or_noise(self) -> ImageRequest:
+        if self.strength is not None and self.start is None:
+            raise ValueError("strength is of a picture to begin at, and start names none")
+        if self.variation is not None and self.start is not None:
+            raise ValueError("variation and start exclude each other")
+        return self
 
 
 class StageWish(_Request):

@@ -163,14 +163,23 @@ class Run:
         self._tell("load", item, items)
         engine = self.engines.flux(self.plan.placement_of(recipe.model), recipe.precision)
         references = [self._reference(reference) for reference in recipe.references]
+        start = self._start(recipe)
         unread = engine.prompt_overflow(recipe.prompt)
         self._note(recipe, unread)
+        on_step = self._on_step("draw", item, items, "draw")
         picture: Image.Image = engine.draw(
-            recipe, references, self._on_step("draw", item, items, "draw"), halfway=trail.halfway, on_latents=trail.keep
+            recipe, references, on_step, start=start, halfway=trail.halfway, on_latents=trail.keep
         )
         facts = {"unread": unread, "recipe": json.loads(to_json(recipe))}  # a lock brings the recipe back
         self.store.keep_stage(fingerprint(recipe), "png", encode_png(picture), facts)
         return picture
+
+    def _start(self, recipe: ImageRecipe) -> Image.Image | None:
+        """Return the picture the recipe begins at, cut to its shape."""
+        if not recipe.start:
+            return None
+        with Image.open(self.store.picture(recipe.start, field="start")) as given:
+            return cover(given, recipe.width, recipe.height)
 
     def _open_given(self, recipe: GivenPicture) -> Image.Image:
         with Image.open(self.store.picture(recipe.sha256)) as given:

@@ -36,7 +36,7 @@ from flux_svd.planner import make_plan
 from flux_svd.progress import Progress
 from flux_svd.recipe import ImageRecipe, any_recipe_from_json, fingerprint
 from flux_svd.report import report_film
-from flux_svd.request import Request
+from flux_svd.request import ImageRequest, Request
 from flux_svd.run import OnProgress, Run, thin
 from flux_svd.store import Store
 
@@ -76,6 +76,8 @@ class Session:
         """
         for picture in request.references:
             self.store.picture(picture)
+        if isinstance(request, ImageRequest) and request.start is not None:
+            self.store.picture(request.start, field="start")
         for index, wish in enumerate(getattr(request, "stages", None) or ()):
             if wish.picture is not None:
                 self.store.picture(wish.picture, field=f"stages.{index}.picture")

@@ -59,9 +59,10 @@ class FakeEngines:
 
     def draw(
         self, recipe: ImageRecipe, references: Sequence[Image.Image], on_step: OnStep, *,
-        halfway: Any = None, on_latents: Any = None,
+        start: Image.Image | None = None, halfway: Any = None, on_latents: Any = None,
     ) -> Image.Image:  # fmt: skip
-        self.calls.append(f"draw {recipe.prompt}")
+        assert start is None or start.size == (recipe.width, recipe.height)
+        self.calls.append(f"draw {recipe.prompt}{' from a picture' if start else ''}")
         self.references.append(len(references))
         for step in range(halfway.steps + 1 if halfway else 1, recipe.steps + 1):
             self.before_step("draw", step)

@@ -1,0 +1,75 @@
+"""The command line's part for pictures: curves of guidance, pictures to begin at, variations, larger copies."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flux_svd import presets
+from flux_svd.catalog import MODELS
+from flux_svd.errors import InvalidRequest
+from flux_svd.request import ImageRequest, describe_bounds
+
+Command = Callable[[argparse.Namespace, threading.Event, Path], tuple[str, dict[str, Any]]]
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every picture that are not one word each."""
+    parser.add_argument(
+        "--guidance-curve", metavar="1,4,1", help="guidance from the first step to the last, instead of one value; 1,4,1 is low, "
+        "high, low (models with guidance only)",
+    )  # fmt: skip
+
+
+def add_beginnings(parser: argparse.ArgumentParser) -> None:
+    """Add what a picture may begin at."""
+    parser.add_argument("--start", type=Path, metavar="FILE", help="picture to begin at instead of noise, cut to the same shape "
+                        "(FLUX.1 models)")  # fmt: skip
+    parser.add_argument(
+        "--variations-of", type=Path, metavar="FILE", help="pictures near one made here: its settings and seed, with noise "
+        f"turned by --variation ({presets.VARIATION}), --count of them ({presets.VARIATIONS})",
+    )  # fmt: skip
+
+
+def read_wishes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of a request that `add_wishes` added options for."""
+    if arguments.guidance_curve is None:
+        return {}
+    try:
+        return {"guidance_curve": [float(knot) for knot in arguments.guidance_curve.split(",")]}
+    except ValueError:
+        raise InvalidRequest(
+            "guidance_curve", arguments.guidance_curve, f"numbers with commas, {describe_bounds(ImageRequest, 'guidance_curve')}"
+        ) from None
+
+
+def wish_near(path: Path) -> dict[str, Any]:
+    """Return the fields of a request for pictures near the one in `path`.
+
+    Raises:
+        UnreadableFile: it is no picture of this program and version.
+        InvalidRequest: it is a film, a variation itself, or began at another picture.
+    """
+    from flux_svd.artifact import load_recipe
+    from flux_svd.recipe import ImageRecipe
+
+    recipe = load_recipe(path)
+    if not isinstance(recipe, ImageRecipe) or recipe.variation or recipe.start:
+        raise InvalidRequest("variations-of", str(path), "a picture that began at noise of one seed, no film and no variation")
+    fields: dict[str, Any] = {
+        "kind": "image", "prompt": recipe.prompt, "model": recipe.model, "width": recipe.width, "height": recipe.height,
+        "steps": recipe.steps, "seed": recipe.seed, "references": recipe.references, "variation": presets.VARIATION,
+        "count": presets.VARIATIONS,
+    }  # fmt: skip
+    if recipe.guidance_curve:
+        fields["guidance_curve"] = recipe.guidance_curve
+    elif "guidance" in MODELS[recipe.model].obeys:
+        fields["guidance"] = recipe.guidance
+    if recipe.negative_prompt:
+        fields["negative_prompt"] = recipe.negative_prompt
+    if recipe.cfg_scale > 1:
+        fields["cfg_scale"] = recipe.cfg_scale
+    return fields

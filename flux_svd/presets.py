@@ -1,0 +1,83 @@
+"""Named sizes and named efforts: parts of a request, as data. Knows no device; what a user says himself goes before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Shape = Literal["square-vinyl", "book", "dvd", "film", "photo", "wide", "phone"]
+Preset = Literal["draft", "balanced", "best"]
+
+
+@dataclass(frozen=True)
+class NamedSize:
+    """A size people know from things; `width` and `height` in pixels, about one megapixel unless the name says otherwise."""
+
+    title: str
+    width: int
+    height: int
+
+
+SHAPES: dict[Shape, NamedSize] = {
+    "square-vinyl": NamedSize("Record sleeve, square", 1024, 1024),
+    "book": NamedSize("Book cover, 7:9", 896, 1152),
+    "dvd": NamedSize("DVD cover, 2:3", 832, 1216),
+    "film": NamedSize("Film frame, 16:9", 1024, 576),  # the size SVD was trained on
+    "photo": NamedSize("Photograph, 3:2", 1216, 832),
+    "wide": NamedSize("Wide screen, 7:4", 1344, 768),
+    "phone": NamedSize("Telephone screen, 4:7", 768, 1344),
+}
+
+# For each effort, the fields of a request that it fills, by model; a model that is not named keeps its own defaults. "best" is
+# what the model's card takes. Models distilled to four steps gain nothing from more of them; their drafts are smaller instead.
+_GUIDED_DRAFT = {"steps": 20, "width": 768, "height": 768}  # ours, to judge a composition by
+_DISTILLED_DRAFT = {"width": 512, "height": 512}  # ours; a quarter of the tokens
+PRESETS: dict[Preset, dict[str, Mapping[str, Any]]] = {
+    "draft": {
+        "flux1-dev": _GUIDED_DRAFT,
+        "flux2-dev": _GUIDED_DRAFT,
+        "flux2-klein-base-4b": _GUIDED_DRAFT,
+        "flux2-klein-base-9b": _GUIDED_DRAFT,
+        "flux1-schnell": _DISTILLED_DRAFT,
+        "flux2-klein-4b": _DISTILLED_DRAFT,
+        "flux2-klein-9b": _DISTILLED_DRAFT,
+        "pocket-flux": {"steps": 4},
+    },
+    "balanced": {
+        "flux1-dev": {"steps": 28},  # default of diffusers' FluxPipeline
+        "flux2-dev": {"steps": 28},  # model card: 28 as a trade-off
+        "flux2-klein-base-4b": {"steps": 28},  # ours, after FLUX.2 [dev]
+        "flux2-klein-base-9b": {"steps": 28},
+    },
+    "best": {"pocket-flux": {"steps": 16}},
+}
+
+STRENGTH = 0.6  # of a picture to begin at: default of diffusers' FluxImg2ImgPipeline
+VARIATION = 0.15  # how far variations of a finished picture turn, and how many there are, unless said; ours
+VARIATIONS = 4
+
+
+def size_for(shape: Shape, usual: tuple[int, int], size_multiple: int, size_max: int) -> tuple[int, int]:
+    """Return the named size, or for a model too small for it the same proportions at the area of its `usual` size (pixels)."""
+    named = SHAPES[shape]
+    if max(named.width, named.height) <= size_max:
+        return named.width, named.height
+    scale = (usual[0] * usual[1] / (named.width * named.height)) ** 0.5
+    width, height = (
+        min(size_max, max(size_multiple, round(side * scale / size_multiple) * size_multiple))
+        for side in (named.width, named.height)
+    )
+    return width, height
+
+
+def curve_of_steps(knots: tuple[float, ...], steps: int) -> tuple[float, ...]:
+    """Return the value of each step on straight lines between knots that are spread evenly from the first step to the last."""
+    if steps == 1 or len(knots) == 1:
+        return (knots[0],) * steps
+    values = []
+    for step in range(steps):
+        place = step * (len(knots) - 1) / (steps - 1)
+        left = min(int(place), len(knots) - 2)
+        values.append(round(knots[left] + (place - left) * (knots[left + 1] - knots[left]), 6))
+    return tuple(values)
