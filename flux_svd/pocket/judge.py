@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FluxPipeline
+from diffusers import Flux2KleinPipeline, FluxPipeline
 from torch import Tensor
 
 from flux_svd.pocket.checker import check_scene, read_picture
 from flux_svd.pocket.figures import Figure, as_json, mean, share, table
 from flux_svd.pocket.judge_films import judge_films, judge_vae
+from flux_svd.pocket.judge_klein import default_guidance, draw_klein, judge_edits
 from flux_svd.pocket.loop import Luck
 from flux_svd.pocket.train_clip import CHANGES, changed, load_clip, small_pictures
 from flux_svd.pocket.train_flux import PROMPT_TOKENS, SIZES_TRAINED
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_grad_enabled(False)
     judges: dict[str, Callable[[], list[Figure]]] = {
         "flux": lambda: judge_flux(_flux(chosen), chosen.n, chosen.seed, chosen.shuffled, chosen.steps, chosen.cfg),
+        "klein": lambda: judge_klein(
+            chosen.folder or WEIGHTS / "pocket-klein", chosen.n, chosen.seed, chosen.shuffled, chosen.steps, chosen.cfg
+        ),
         "clip": lambda: judge_clip(chosen.folder or WEIGHTS / "pocket-clip", chosen.n, chosen.seed, chosen.shuffled),
         "svd-vae": lambda: judge_vae(chosen.folder or WEIGHTS / "pocket-svd", min(chosen.n, 100), chosen.seed),
         "svd": lambda: judge_films(
@@ -71,6 +75,27 @@ def judge_flux(
         prompts = [caption(scenes[number], rng) for number in mine]
         drawn |= dict(zip(mine, draw_pictures(pipeline, prompts, size, steps, cfg, seed), strict=True))
     return picture_figures([drawn[number] for number in range(n)], wanted)
+
+
+@torch.no_grad()
+def judge_klein(
+    folder: Path, n: int, seed: int, shuffled: bool = False, steps: int | None = None, cfg: float | None = None
+) -> list[Figure]:
+    """Return what the checker reads in pictures of `n` held-out captions and of `n` wishes about pictures."""
+    pipeline = Flux2KleinPipeline.from_pretrained(folder, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    if steps is None or cfg is None:
+        told = default_guidance(folder)
+        steps, cfg = steps or told[0], told[1] if cfg is None else cfg
+    rng = random.Random(seed)
+    scenes = held_out_scenes(n, rng)
+    wanted = scenes[1:] + scenes[:1] if shuffled else scenes
+    sizes = [SIZES_TRAINED[number % len(SIZES_TRAINED)] for number in range(n)]
+    drawn = [
+        draw_klein(pipeline, caption(scene, rng), [], size, steps, cfg, seed * 100_003 + number)
+        for number, (scene, size) in enumerate(zip(scenes, sizes, strict=True))
+    ]
+    return picture_figures(drawn, wanted) + judge_edits(pipeline, n, seed, steps, cfg, shuffled)
 
 
 def picture_figures(pictures: Sequence[np.ndarray[Any, Any]], wanted: Sequence[Scene]) -> list[Figure]:
@@ -174,12 +199,12 @@ def _flux(chosen: argparse.Namespace) -> Any:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m flux_svd.pocket.judge", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=("flux", "clip", "svd-vae", "svd"), help="default: all of them")
+    parser.add_argument("name", nargs="?", choices=("flux", "klein", "clip", "svd-vae", "svd"), help="default: all of them")
     parser.add_argument("--n", type=int, default=500, help="captions; films and their autoencoder: at most 100")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--shuffled", action="store_true", help="check against other captions: chance")
     parser.add_argument("--steps", type=int, help="default: the model card's")
-    parser.add_argument("--cfg", type=float, help="true_cfg_scale of flux; default: the model card's")
+    parser.add_argument("--cfg", type=float, help="guidance of flux and klein; default: the model card's")
     parser.add_argument("--folder", type=Path, help="judge another folder of weights")
     parser.add_argument("--json", type=Path, help="write the figures there")
     return parser

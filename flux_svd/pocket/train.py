@@ -7,16 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, FluxPipeline, StableVideoDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLTemporalDecoder,
+    Flux2KleinPipeline,
+    FluxPipeline,
+    StableVideoDiffusionPipeline,
+)
 
 from flux_svd.pocket.loop import Luck, Task, Training, train
 from flux_svd.pocket.train_clip import ClipTask, load_clip, make_clip
 from flux_svd.pocket.train_flux import FluxTask, make_pipeline
+from flux_svd.pocket.train_klein import KleinTask
+from flux_svd.pocket.train_klein import make_pipeline as make_klein
 from flux_svd.pocket.train_svd import FilmTask
 from flux_svd.pocket.train_svd_vae import VaeTask, make_vae
 
 WEIGHTS = Path(__file__).parent / "weights"
-MINUTES = {"flux": 180.0, "clip": 20.0, "svd-vae": 60.0, "svd": 240.0}  # of one CPU core; see the model cards
+MINUTES = {"flux": 180.0, "klein": 240.0, "clip": 20.0, "svd-vae": 60.0, "svd": 240.0}  # of one CPU core; see the model cards
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,6 +55,11 @@ def make_task(name: str, device: torch.device, *, fresh: bool = False) -> Task:
         pipeline = FluxPipeline.from_pretrained(WEIGHTS / "pocket-flux", dtype=torch.float32)
         return FluxTask(make_pipeline(pipeline) if fresh else pipeline, device)
     teacher = AutoencoderKL.from_pretrained(WEIGHTS / "pocket-flux" / "vae", dtype=torch.float32)
+    if name == "klein":
+        carried = WEIGHTS / "pocket-klein"
+        if fresh or not carried.exists():
+            return KleinTask(make_klein(teacher), device)
+        return KleinTask(Flux2KleinPipeline.from_pretrained(carried, dtype=torch.float32), device)
     if name == "svd-vae":
         vae = make_vae(teacher.config.scaling_factor)
         folder = WEIGHTS / "pocket-svd" / "vae"

@@ -32,7 +32,9 @@ NOISE_AUG_STRENGTH = 0.02  # StableVideoDiffusionPipeline's default
 # leaves the best answer as it is.
 OBJECT_WEIGHT = 5.0
 POOL_FRAMES = 25  # a stored film; shorter ones are cut from it
-_FIRST_FILMS = 400  # painted before the first step; one more in every second
+_FIRST_FILMS = 400  # painted before the first step; one more in every fourth
+MISLED = 0.5  # of the films at noise levels where the path is decided: see `mislead`
+_DECIDING = (1.0, 40.0)  # those levels
 _LATENT_AUG = 0.05  # what that noise on the picture, and another encoder, do to the latents
 
 
@@ -186,7 +188,7 @@ class FilmTask:
 
     def loss(self, luck: Luck, done: float) -> Tensor:
         """Return the squared error of v on one batch of films of 14 to 25 frames, most of 23."""
-        if not self.pool.filled or luck.words.random() < 0.5:
+        if not self.pool.filled or luck.words.random() < 0.25:
             self.pool.add(1 if self.pool.filled else min(_FIRST_FILMS, len(self.pool.latents)), luck)
         chance = luck.words.random()
         frames = FILM_FRAMES if chance < 0.6 else POOL_FRAMES if chance < 0.75 else luck.words.randint(14, 22)
@@ -209,7 +211,7 @@ class FilmTask:
         ).to(self.device)
         sigma = sample_sigmas(n, luck.noise).to(self.device).view(-1, 1, 1, 1, 1)
         clean = latents * self.scale
-        noisy = clean + sigma * normal(*clean.shape)
+        noisy = mislead(clean, sigma, luck.noise) + sigma * normal(*clean.shape)
         with torch.autocast(self.device.type, torch.bfloat16):
             embedding = self.image_encoder(resized_for_encoder(firsts)).image_embeds.unsqueeze(1)  # (n, 1, 64)
             v = self.unet(
@@ -247,6 +249,31 @@ def sample_sigmas(n: int, generator: torch.Generator) -> Tensor:
     anywhere = torch.exp(low + (high - low) * torch.rand(n, generator=generator))
     chosen = torch.where(torch.rand(n, generator=generator) < 0.75, middle, anywhere)
     return chosen.clamp(SIGMA_MIN, SIGMA_MAX)
+
+
+def mislead(clean: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+    """Return films (n, frames, c, h, w) some of which are wrong between their ends, for the model to mend.
+
+    A two-ended sampler shows the model films whose ends are pinned to the truth while the frames between still hold an
+    earlier guess: a rest at one end, or a fade between both. A model trained on true films only takes that guess for
+    the truth, since twenty frames say more than one. So some training films hold a blend of such a guess and the truth.
+
+    Args:
+        sigma: (n, 1, 1, 1, 1), the noise levels; only films at deciding levels are changed.
+    """
+    n, frames = clean.shape[:2]
+
+    def draw(low: float, high: float) -> Tensor:
+        return (low + (high - low) * torch.rand(n, generator=generator)).to(clean.device).view(-1, 1, 1, 1, 1)
+
+    chosen = (draw(0, 1) < MISLED) & (sigma > _DECIDING[0]) & (sigma < _DECIDING[1])
+    way = torch.linspace(-0.5, 0.5, frames, device=clean.device).view(1, -1, 1, 1, 1)
+    toward_end = torch.sigmoid(draw(-3, 3) + draw(0, 12) * way)  # (n, frames, 1, 1, 1): how much of the last frame a frame holds
+    guess = clean[:, :1] * (1 - toward_end) + clean[:, -1:] * toward_end
+    wrong = draw(0, 1) * chosen
+    mixed = clean * (1 - wrong) + guess * wrong
+    mixed[:, 0], mixed[:, -1] = clean[:, 0], clean[:, -1]
+    return mixed
 
 
 def resized_for_encoder(pictures: Tensor) -> Tensor:

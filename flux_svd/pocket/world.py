@@ -18,6 +18,10 @@ VOCABULARY = frozenset((
     "sized", "small", "square", "star", "start", "style", "the", "tiny", "to", "top", "triangle", "white", "with", "yellow",
 ))
 # fmt: on
+# Further words of pocket-klein, which can work from pictures; its tokenizer has both lists.
+EDIT_WORDS = frozenset(
+    ("but", "color", "first", "into", "it", "keep", "make", "move", "now", "object", "one", "same", "second", "this", "turn")
+)
 # Not in the vocabulary, so read as the token for any unknown word; understood nevertheless, from the words around them.
 _UNDERSTOOD = frozenset({"between", "nearer"})
 
@@ -138,7 +142,7 @@ def caption(scene: Scene, rng: random.Random | None = None) -> str:
         moving = f" moving from {the[0]}{scene.move[0]} to {the[1]}{scene.move[1]}"
         where.append(scene.move[2])
     elif "place" in scene.says:
-        where.append(_place_words(scene.place, rng))
+        where.append(place_words(scene.place, rng))
     ground: list[str] = []
     if "background" in scene.says:
         preposition = "on" if rng is None or rng.random() < 0.85 else "with"
@@ -179,7 +183,8 @@ def _article(words: list[str]) -> str:
     return "an" if words[0][0] in "aeiou" else "a"
 
 
-def _place_words(place: str, rng: random.Random | None) -> str:
+def place_words(place: str, rng: random.Random | None) -> str:
+    """Return a way to say `place`: with `rng` one of several, else the plain one."""
     if rng is None:
         return "in the center" if place == "center" else f"at the {place}"
     if place == "center":

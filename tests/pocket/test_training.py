@@ -27,6 +27,7 @@ from flux_svd.pocket.train_svd import (
     PlainAttention,
     make_scheduler,
     make_unet,
+    mislead,
     resized_for_encoder,
     sample_sigmas,
 )
@@ -237,3 +238,14 @@ def test_intervals_are_wilsons() -> None:
     assert as_json([share("none", [])])["none"]["value"] is None
     assert mean("m", [1.0, 3.0, math.nan], "dB").n == 2
     assert "| hits | 0.800 | 10 |" in table("t", [figure])
+
+
+def test_misled_films_keep_their_ends_and_only_at_deciding_levels() -> None:
+    noise = torch.Generator().manual_seed(0)
+    clean = torch.randn(400, 5, 1, 1, 1, generator=noise)
+    sigma = torch.cat([torch.full((200,), 6.0), torch.full((100,), 0.5), torch.full((100,), 60.0)]).view(-1, 1, 1, 1, 1)
+    misled = mislead(clean, sigma, noise)
+    assert torch.equal(misled[:, [0, -1]], clean[:, [0, -1]])
+    changed_ones = (misled != clean).flatten(1).any(dim=1)
+    assert not changed_ones[200:].any()
+    assert 0.35 < changed_ones[:200].float().mean() < 0.65
