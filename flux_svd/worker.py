@@ -26,6 +26,7 @@ from flux_svd.progress import Progress
 from flux_svd.session import Session
 
 BEAT_SECONDS = 1.0  # a cancel is seen within this time and a step
+_FREE = "free.json"  # in the data folder: when memory was last asked for
 IDLE_SECONDS = 0.5
 PATIENCE_SECONDS = 10.0  # how long a step may go on after a cancel before the process ends itself
 STALL_FACTOR = 5  # no step for this many medians is worth telling …
@@ -49,6 +50,7 @@ class Worker:
         self.ledger, self.session = ledger, session
         self.name, self.beat_seconds = name, beat_seconds
         self._libraries: dict[Path, Library] = {}
+        self._freed = _asked_to_free(ledger.home)
 
     def run_forever(self, stop: threading.Event, *, until_empty: bool = False) -> None:
         """Carry out jobs until `stop` is set, the process that started this one is gone, or (if asked) none waits."""
@@ -58,6 +60,9 @@ class Worker:
             if not self.run_next(stop, parent):
                 if until_empty:
                     return
+                if _asked_to_free(self.ledger.home) > self._freed:
+                    self._freed = _asked_to_free(self.ledger.home)
+                    self.session.unload()
                 stop.wait(IDLE_SECONDS)
 
     def run_next(self, stop: threading.Event, parent: int | None = None) -> bool:
@@ -101,6 +106,17 @@ class Worker:
         if outputs not in self._libraries:
             self._libraries[outputs] = Library(outputs, self.session.home)
         return self._libraries[outputs]
+
+
+def ask_to_free(home: Path) -> None:
+    """Ask every worker of this data folder to let go of its models as soon as it has nothing to do."""
+    files.write_json(home / _FREE, {"asked": time.time()})
+
+
+def _asked_to_free(home: Path) -> float:
+    """Return when that was last asked, in seconds since 1970."""
+    asked = files.read_json(home / _FREE).get("asked", 0.0)
+    return float(asked) if isinstance(asked, int | float) else 0.0
 
 
 class Watchdog:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,15 @@ from starlette.applications import Starlette
 
 from flux_svd import weights
 from flux_svd.catalog import MODELS, ModelSpec
+from flux_svd.ledger import Ledger
 from flux_svd.memory import GIB, Budget
 from flux_svd.web.downloads import Downloads
 from flux_svd.web.guard import rules_for
 from flux_svd.web.models import ModelRoutes, how_it_fits
 from flux_svd.web.owner import VISITOR_COOKIE
 from flux_svd.web.serve import protect
+from flux_svd.worker import Worker, ask_to_free
+from tests.fakes import fake_session
 
 SMALL = Budget("cpu", "a processor", 16 * GIB, 16 * GIB, 100 * GIB)
 CARD = Budget("cuda", "a card", 24 * GIB, 64 * GIB, 500 * GIB)
@@ -205,3 +209,17 @@ def test_guests_look_and_touch_nothing(home: Path, what: str) -> None:
 def test_an_unknown_model_is_refused(home: Path, told: Any) -> None:
     for what in ("accept", "download", "stop"):
         assert Site(home).ask("POST", f"/models/{what}", told).status_code == 400
+
+
+def test_an_idle_worker_frees_its_memory_when_asked(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, engines = fake_session(home, outputs, monkeypatch)
+    stop = threading.Event()
+    thread = threading.Thread(target=Worker(Ledger(home), session, name="w").run_forever, args=(stop,))
+    thread.start()
+    try:
+        ask_to_free(home)
+        until(lambda: "release" in engines.calls)
+    finally:
+        stop.set()
+        thread.join()
+    assert engines.calls == ["release"]

@@ -28,6 +28,7 @@ from flux_svd.web.owner import owner_of
 from flux_svd.web.queued import Queued
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Streamed
+from flux_svd.worker import ask_to_free
 
 if TYPE_CHECKING:
     from flux_svd.session import Session
@@ -129,6 +130,13 @@ class Desk:
 
     def is_warm(self) -> bool:
         return bool(self.work.warm_models())
+
+    def unload(self) -> None:
+        """Let go of the models that are loaded, as soon as no work needs them."""
+        if self.work.lasting:
+            ask_to_free(self.session.home)
+        else:
+            self.session.unload()
 
     def queue_words(self) -> str:
         """Return "idle", "1 at work" or "3 in queue"."""

@@ -6,6 +6,7 @@ and messages of the rooms below (which the command line says too) stay as they a
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import gradio as gr
@@ -51,16 +52,24 @@ def gradio_texts() -> gr.I18n:
     return gr.I18n(**{language: {row[0]: row[n] for row in rows} for n, language in enumerate(LANGUAGES)})
 
 
-def mark_texts(page: gr.Blocks, texts: gr.I18n) -> list[str]:
+def mark_texts(page: gr.Blocks) -> list[str]:
     """Let Gradio translate every text of the page's components, and return those the table does not have."""
-    missing = []
+    mark, missing = gr.I18n(), []
     for block in page.blocks.values():
-        for name in _WORDS if not isinstance(block, gr.HTML) else ():
+        for name in () if isinstance(block, gr.HTML) else _WORDS:
             said: Any = getattr(block, name, None)
             if (name == "value" and not isinstance(block, gr.Button)) or not isinstance(said, str) or not said.strip():
                 continue
             if said in TEXTS:
-                setattr(block, name, texts(said))
-            else:
+                setattr(block, name, mark(said))
+            elif not is_known(said):
                 missing.append(said)
     return missing
+
+
+def is_known(said: str) -> bool:
+    """Return whether the table has this text, its placeholders filled in; the page's script turns such texts."""
+    return said in TEXTS or any(shape.fullmatch(said) for shape in _SHAPES)
+
+
+_SHAPES = [re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)), re.DOTALL) for text in TEXTS if "{" in text]

@@ -200,7 +200,7 @@ class LibraryRoutes:
             "id": address.split("/")[1] if address else "", "address": address, "kind": item.kind, "prompt": item.prompt,
             "alt": sidecar.get("alt") or item.prompt, "model": item.model, "made": item.made, "score": item.score,
             "starred": item.starred, "problem": item.problem, "width": recipe.get("width", 1), "height": recipe.get("height", 1),
-            "seconds": round(frames / recipe["fps"], 2) if item.kind == "video" and "fps" in recipe else None,
+            "seconds": round(frames / recipe["fps"], 2) if "fps" in recipe else None, "frames": frames, "fps": recipe.get("fps"),
             "seed": recipe.get("seed", sidecar.get("request", {}).get("seed")),
         }  # fmt: skip
 

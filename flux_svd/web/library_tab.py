@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import gradio as gr
 
-from flux_svd.web.parts import esc
+from flux_svd import storyboard
+from flux_svd.artifact import load_recipe, load_request
+from flux_svd.errors import FluxSvdError, ModelUnavailable
+from flux_svd.recipe import ImageRecipe
+from flux_svd.request import ImageRequest, Request, StageWish, VideoRequest
+from flux_svd.web import parts
+from flux_svd.web.create import CreatePage
+from flux_svd.web.desk import Desk, visitor_of
+from flux_svd.web.parts import QUIET, Update, esc
+from flux_svd.web.references import MAX_REFERENCES
+from flux_svd.web.video import VideoPage
 
 _KINDS = (("", "All"), ("image", "Pictures"), ("video", "Films"))
 _ORDERS = (("new", "Newest"), ("best", "Best match"))
@@ -17,6 +31,68 @@ _SCRIPT = "window.fluxLibrary(element, (told) => trigger('click', told));"
 def build_library() -> gr.HTML:
     """Build the page into the current Blocks context and return it; its clicks carry `do` and `id`."""
     return gr.HTML(frame(), apply_default_css=False, js_on_load=_SCRIPT, elem_id="lib")
+
+
+def connect_library(
+    desk: Desk, library: gr.HTML, tabs: gr.Tabs, create: CreatePage, video: VideoPage, film_outs: Sequence[Any],
+    ids: tuple[str, str],
+) -> None:
+    """Wire what leads from a result back to the forms: all settings, all but the seed, as a reference, as a keyframe.
+
+    Args:
+        film_outs: what `video.fill_from` changes; `ids`: of the tabs Create and Video.
+    """
+
+    def to(tab: str) -> gr.Tabs:
+        return gr.Tabs(selected=tab)  # made in a handler, where it is an update and no new part of the page
+
+    def act(request: gr.Request, event: gr.EventData, references: tuple[str, ...], *video_state: Any) -> Update:
+        path = desk.shelf.path_of(str(event._data["id"]), visitor_of(request).owner)
+        if path is None:
+            return {create.stat: parts.status("Not found"), tabs: to(ids[0])}
+        try:
+            if event._data["do"] == "reference":
+                return {**add_reference(path, references), tabs: to(ids[0])}
+            wish = _wish_of(event._data["do"], path, desk)
+        except FluxSvdError as error:
+            return {create.stat: parts.refused(error), tabs: to(ids[0])}
+        if isinstance(wish, VideoRequest):
+            return {**video.fill_from(wish, *video_state), tabs: to(ids[1])}
+        return {**create.filled(wish), tabs: to(ids[0])}
+
+    def add_reference(path: Path, references: tuple[str, ...]) -> Update:
+        spec = next((spec for spec in desk.image_models()[0] if "references" in spec.obeys), None)
+        if spec is None:
+            raise ModelUnavailable("No model here works from pictures; the FLUX.2 models do. See Models.")
+        chosen = (*references, desk.keep_picture(path))[-MAX_REFERENCES:]
+        return {
+            create.model: spec.name, create.references.ids: chosen, create.references.area: create.references.drawn(chosen),
+            create.stat: parts.status("Added as a reference"),
+        }  # fmt: skip
+
+    outs = [tabs, create.stat, *create.form, *film_outs]
+    library.click(act, [create.references.ids, video.board], outs, **QUIET).then(
+        video.look_ahead, video.wish, video.plan_outs, **QUIET
+    )
+
+
+def _wish_of(what: str, path: Path, desk: Desk) -> Request:
+    """Return the request a result is to be used as: "all" of it, "remix" without its seed, or "keyframe" of a new film.
+
+    Raises:
+        FluxSvdError: the file tells no request of this version.
+    """
+    request = load_request(path)
+    if what == "keyframe":
+        first = StageWish(prompt=request.prompt, picture=desk.keep_picture(path))
+        rest = (StageWish(prompt=stage.prompt) for stage in storyboard.write_stages(request.prompt, 3)[1:])
+        return VideoRequest(prompt=request.prompt, stages=(first, *rest))
+    if what == "remix":
+        return request.model_copy(update={"seed": None})
+    recipe = load_recipe(path)
+    if isinstance(request, ImageRequest) and isinstance(recipe, ImageRecipe):  # the seed and the model that were taken
+        return request.model_copy(update={"seed": recipe.seed, "model": recipe.model, "count": 1})
+    return request
 
 
 def frame() -> str:

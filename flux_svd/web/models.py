@@ -139,7 +139,7 @@ def how_it_fits(spec: ModelSpec, budget: Budget) -> tuple[bool, str]:
         placed = place(spec, precision, usual_shape(spec), budget)
     except DoesNotFit as error:
         return False, str(error)
-    return True, f"{format_gib(placed.peak_bytes)} · {precision} · {describe_placement(placed)}"
+    return True, f"{format_gib(placed.peak_bytes)} · {precision} · {describe_placement(placed).partition(', ')[2]}"
 
 
 def parameters_in_words(count: int) -> str:

@@ -14,6 +14,9 @@ from flux_svd.web.api import add_endpoints
 from flux_svd.web.board import Board
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk
+from flux_svd.web.i18n import mark_texts
+from flux_svd.web.library_tab import build_library, connect_library
+from flux_svd.web.models import build_models
 from flux_svd.web.parts import QUIET, Update, esc, show
 from flux_svd.web.results import Results
 from flux_svd.web.video import VideoPage
@@ -30,8 +33,13 @@ def build_page(desk: Desk) -> gr.Blocks:
                 create = CreatePage(desk)
             with gr.Tab("Video", id=_VIDEO):
                 video = VideoPage(desk)
+            with gr.Tab("Library", id="library_tab"):
+                library = build_library()
+            with gr.Tab("Models", id="models_tab"):
+                build_models()
         add_endpoints(desk)
         _connect(tabs, create, video)
+        connect_library(desk, library, tabs, create, video, video.fill_outs, (_CREATE, _VIDEO))
         reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))
         quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         page.load(create.look_ahead, create.wish, [create.line, create.facts], **quick)
@@ -39,6 +47,7 @@ def build_page(desk: Desk) -> gr.Blocks:
         page.load(video.look_ahead, video.wish, video.plan_outs, **quick)
         page.load(lambda: bar_words(desk), None, bar, **quick)
         gr.on([create.stat.change, video.stat.change], lambda: bar_words(desk), None, bar, trigger_mode="always_last", **quick)
+    mark_texts(page)
     return page
 
 

@@ -1,4 +1,7 @@
-"""Every text of the page: English, then Spanish, French, German and Chinese. Data only."""
+"""Every text of the page: English, then Spanish, French, German and Chinese. Data only.
+
+What stands in braces is filled in; a text in which only that would differ appears once.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Name": ("Nombre", "Nom", "Name", "用户名"),
     "Password": ("Contraseña", "Mot de passe", "Passwort", "密码"),
     "Log in": ("Entrar", "Se connecter", "Anmelden", "登录"),
+    "Log out": ("Salir", "Se déconnecter", "Abmelden", "退出登录"),
     "Name or password is wrong.": (
         "El nombre o la contraseña no es correcto.", "Nom ou mot de passe incorrect.", "Name oder Passwort ist falsch.",
         "用户名或密码错误。",
@@ -15,4 +19,381 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Demasiados intentos. Vuelva a probar en {n} s.", "Trop d’essais. Réessayez dans {n} s.",
         "Zu viele Versuche. In {n} s noch einmal.", "尝试次数过多。请在 {n} 秒后重试。",
     ),
+    # The bar.
+    "Create": ("Crear", "Créer", "Bild", "创作"),
+    "Video": ("Vídeo", "Vidéo", "Film", "视频"),
+    "Library": ("Biblioteca", "Bibliothèque", "Bibliothek", "作品库"),
+    "Models": ("Modelos", "Modèles", "Modelle", "模型"),
+    "warm": ("cargado", "chargé", "geladen", "已加载"),
+    "not loaded yet": ("sin cargar", "pas encore chargé", "noch nicht geladen", "尚未加载"),
+    "does not fit now": ("no cabe ahora", "ne tient pas pour l’instant", "passt jetzt nicht", "目前放不下"),
+    "Queue": ("Cola", "File d’attente", "Warteschlange", "队列"),
+    "idle": ("en reposo", "au repos", "frei", "空闲"),
+    "1 at work": ("1 en marcha", "1 en cours", "1 in Arbeit", "1 个进行中"),
+    "{n} in queue": ("{n} en cola", "{n} en attente", "{n} in der Schlange", "{n} 个排队"),
+    # Create.
+    "Prompt": ("Descripción", "Description", "Beschreibung", "提示词"),
+    "Generate": ("Generar", "Générer", "Erzeugen", "生成"),
+    "Stop": ("Parar", "Arrêter", "Stopp", "停止"),
+    "Shape": ("Formato", "Format", "Format", "画幅"),
+    "Pictures": ("Imágenes", "Images", "Bilder", "图片"),
+    "References": ("Referencias", "Références", "Vorlagen", "参考图"),
+    "Settings": ("Ajustes", "Réglages", "Einstellungen", "设置"),
+    "Other models": ("Otros modelos", "Autres modèles", "Andere Modelle", "其他模型"),
+    "What will happen": ("Qué va a pasar", "Ce qui va se passer", "Was geschehen wird", "执行计划"),
+    "Model": ("Modelo", "Modèle", "Modell", "模型"),
+    "Best here: {name}": ("El mejor aquí: {name}", "Le meilleur ici : {name}", "Das beste hier: {name}", "此处最佳：{name}"),
+    "Seed": ("Semilla", "Graine", "Startwert", "种子"),
+    "drawn at random": ("al azar", "tirée au hasard", "zufällig", "随机"),
+    "New seed each time": ("Semilla nueva cada vez", "Nouvelle graine à chaque fois", "Jedes Mal neuer Startwert", "每次使用新种子"),
+    "New seed": ("Semilla nueva", "Nouvelle graine", "Neuer Startwert", "新种子"),
+    "Steps": ("Pasos", "Étapes", "Schritte", "步数"),
+    "Guidance": ("Fidelidad", "Guidage", "Textnähe", "引导强度"),
+    "Negative prompt": ("Qué evitar", "À éviter", "Was fehlen soll", "反向提示词"),
+    "what to avoid": ("lo que no debe salir", "ce qui ne doit pas apparaître", "was nicht vorkommen soll", "不希望出现的内容"),
+    "Quality": ("Calidad", "Qualité", "Qualität", "质量"),
+    "Quality, with time on this machine": (
+        "Calidad, con el tiempo en este equipo", "Qualité, avec la durée sur cette machine", "Qualität, mit Dauer auf diesem Gerät",
+        "质量（含本机用时）",
+    ),
+    "Draft": ("Borrador", "Brouillon", "Entwurf", "草稿"),
+    "Balanced": ("Equilibrada", "Équilibrée", "Ausgewogen", "均衡"),
+    "Best": ("Máxima", "Maximale", "Beste", "最佳"),
+    "Style": ("Estilo", "Style", "Stil", "风格"),
+    "None": ("Ninguno", "Aucun", "Keiner", "无"),
+    "Lock": ("Bloquear", "Verrouiller", "Sperren", "锁定"),
+    "Settings of a picture or film made here": (
+        "Ajustes de una imagen o película hecha aquí", "Réglages d’une image ou d’un film faits ici",
+        "Einstellungen eines hier gemachten Bildes oder Films", "读取本程序所作图片或影片的设置",
+    ),
+    "Drop a file, or click to choose one": (
+        "Suelte un archivo o haga clic para elegirlo", "Déposez un fichier ou cliquez pour en choisir un",
+        "Datei hier ablegen oder zum Wählen klicken", "拖入文件，或点击选择",
+    ),
+    "Its settings are back.": (
+        "Sus ajustes han vuelto.", "Ses réglages sont revenus.", "Seine Einstellungen sind wieder da.", "已恢复其设置。",
+    ),
+    "Drop or paste pictures, or click to choose them": (
+        "Suelte o pegue imágenes, o haga clic para elegirlas", "Déposez ou collez des images, ou cliquez pour les choisir",
+        "Bilder ablegen, einfügen oder zum Wählen klicken", "拖入或粘贴图片，或点击选择",
+    ),
+    "Reference pictures": ("Imágenes de referencia", "Images de référence", "Vorlagen", "参考图片"),
+    "Reference {n}": ("Referencia {n}", "Référence {n}", "Vorlage {n}", "参考图 {n}"),
+    "Remove reference {n}": ("Quitar la referencia {n}", "Retirer la référence {n}", "Vorlage {n} entfernen", "移除参考图 {n}"),
+    "At most {n} pictures.": ("Como mucho {n} imágenes.", "{n} images au plus.", "Höchstens {n} Bilder.", "最多 {n} 张图片。"),
+    "Not a usable picture. Allowed: {what}.": (
+        "No es una imagen utilizable. Se admite: {what}.", "Image inutilisable. Sont admis : {what}.",
+        "Kein brauchbares Bild. Erlaubt: {what}.", "图片不可用。允许：{what}。",
+    ),
+    "This reads like a film (": (
+        "Esto parece una película (", "Cela ressemble à un film (", "Das klingt nach einem Film (", "这像是一段影片（",
+    ),
+    ").": (").", ").", ").", "）。"),
+    "Make a film instead": ("Hacer una película", "Faire plutôt un film", "Lieber einen Film machen", "改为制作影片"),
+    "The pocket model does not know and ignores:": (
+        "El modelo de bolsillo no conoce e ignora:", "Le modèle de poche ignore :", "Das Taschenmodell kennt nicht und übergeht:",
+        "口袋模型不认识并忽略：",
+    ),
+    "Your picture, {w} × {h},": ("Su imagen, {w} × {h},", "Votre image, {w} × {h},", "Ihr Bild, {w} × {h},", "您的图片（{w} × {h}）"),
+    "appears here after Generate": (
+        "aparecerá aquí tras Generar", "apparaîtra ici après Générer", "erscheint hier nach „Erzeugen“", "点击“生成”后显示在此",
+    ),
+    "Your film, {w} × {h},": ("Su película, {w} × {h},", "Votre film, {w} × {h},", "Ihr Film, {w} × {h},", "您的影片（{w} × {h}）"),
+    "appears here after Animate": (
+        "aparecerá aquí tras Animar", "apparaîtra ici après Animer", "erscheint hier nach „Animieren“", "点击“生成动画”后显示在此",
+    ),
+    "Reuse seed": ("Usar la semilla", "Reprendre la graine", "Startwert behalten", "沿用种子"),
+    "Copy": ("Copiar", "Copier", "Kopieren:", "复制"),
+    "settings": ("ajustes", "les réglages", "Einstellungen", "设置"),
+    "Copy settings": ("Copiar ajustes", "Copier les réglages", "Einstellungen kopieren", "复制设置"),
+    "Copied": ("Copiado", "Copié", "Kopiert", "已复制"),
+    "Download": ("Descargar", "Télécharger", "Laden", "下载"),
+    "Send to": ("Llevar a", "Vers", "Weiter zu", "发送到"),
+    "Picture {n} of {m}": ("Imagen {n} de {m}", "Image {n} sur {m}", "Bild {n} von {m}", "第 {n} 张，共 {m} 张"),
+    "Picture {n} of {m}, {score}": (
+        "Imagen {n} de {m}, {score}", "Image {n} sur {m}, {score}", "Bild {n} von {m}, {score}", "第 {n} 张，共 {m} 张，{score}",
+    ),
+    "no score": ("sin nota", "sans note", "ohne Wert", "无评分"),
+    "Preview: {what}": ("Vista previa: {what}", "Aperçu : {what}", "Vorschau: {what}", "预览：{what}"),
+    # How work stands.
+    "Ready": ("Listo", "Prêt", "Bereit", "就绪"),
+    "an example is filled in": ("hay un ejemplo escrito", "un exemple est déjà saisi", "ein Beispiel steht schon da", "已填入示例"),
+    "Starting": ("Empezando", "Démarrage", "Beginnt", "正在开始"),
+    "Waiting": ("En espera", "En attente", "Wartet", "等待中"),
+    "Working": ("Trabajando", "Travail en cours", "In Arbeit", "正在处理"),
+    "{n} ahead of you": ("{n} antes que usted", "{n} avant vous", "{n} vor Ihnen", "前面还有 {n} 个"),
+    "next in line": ("el siguiente", "prochain", "als Nächstes dran", "下一个就是您"),
+    "the worker is starting": ("el proceso arranca", "le processus démarre", "das Rechenprogramm startet", "工作进程正在启动"),
+    "the queue is paused": ("la cola está en pausa", "la file est en pause", "die Schlange ist angehalten", "队列已暂停"),
+    "Loading the model": ("Cargando el modelo", "Chargement du modèle", "Lädt das Modell", "正在加载模型"),
+    "Drawing": ("Dibujando", "Dessin en cours", "Zeichnet", "正在绘制"),
+    "Animating": ("Animando", "Animation en cours", "Animiert", "正在生成动画"),
+    "Decoding": ("Descodificando", "Décodage", "Entschlüsselt", "正在解码"),
+    "Writing the film": ("Escribiendo la película", "Écriture du film", "Schreibt den Film", "正在写入影片"),
+    "Scoring": ("Puntuando", "Évaluation", "Bewertet", "正在评分"),
+    "Saving": ("Guardando", "Enregistrement", "Speichert", "正在保存"),
+    "Step {n} of {m}": ("Paso {n} de {m}", "Étape {n} sur {m}", "Schritt {n} von {m}", "第 {n} 步，共 {m} 步"),
+    "at step {n} of {m}": ("en el paso {n} de {m}", "à l’étape {n} sur {m}", "bei Schritt {n} von {m}", "停在第 {n} 步，共 {m} 步"),
+    "{t} left": ("quedan {t}", "encore {t}", "noch {t}", "还需 {t}"),
+    "picture {n} of {m}": ("imagen {n} de {m}", "image {n} sur {m}", "Bild {n} von {m}", "图片 {n}/{m}"),
+    "keyframe {n} of {m}": ("fotograma clave {n} de {m}", "image clé {n} sur {m}", "Schlüsselbild {n} von {m}", "关键帧 {n}/{m}"),
+    "transition {n} of {m}": ("transición {n} de {m}", "transition {n} sur {m}", "Übergang {n} von {m}", "过渡 {n}/{m}"),
+    "Progress": ("Progreso", "Avancement", "Fortschritt", "进度"),
+    "Done": ("Listo", "Terminé", "Fertig", "完成"),
+    "Done in {t} s": ("Listo en {t} s", "Terminé en {t} s", "Fertig in {t} s", "用时 {t} 秒完成"),
+    "Done at once: it was made before": (
+        "Listo al momento: ya estaba hecho", "Terminé aussitôt : déjà fait", "Sofort fertig: war schon gemacht", "立即完成：此前已生成",
+    ),
+    "Stopped": ("Parado", "Arrêté", "Angehalten", "已停止"),
+    "finished parts are kept": (
+        "lo terminado se conserva", "les parties finies sont gardées", "Fertiges bleibt erhalten", "已完成的部分会保留",
+    ),
+    "nothing has changed": ("nada ha cambiado", "rien n’a changé", "nichts hat sich geändert", "没有任何改变"),
+    "Failed": ("Ha fallado", "Échec", "Gescheitert", "失败"),
+    "Not started": ("No ha empezado", "Pas commencé", "Nicht begonnen", "未开始"),
+    "Not found": ("No encontrado", "Introuvable", "Nicht gefunden", "未找到"),
+    "the reason is written in red": ("el motivo está en rojo", "la raison est en rouge", "der Grund steht in Rot", "原因以红字标出"),
+    "by a mistake in the program; its log says which": (
+        "por un error del programa; su registro dice cuál", "par une erreur du programme ; son journal dit laquelle",
+        "durch einen Fehler im Programm; sein Protokoll sagt, welchen", "程序出错；详情见日志",
+    ),
+    "is not accepted. Allowed: {what}.": (
+        "no se admite. Permitido: {what}.", "n’est pas accepté. Permis : {what}.", "geht nicht. Erlaubt: {what}.", "不被接受。允许：{what}。",
+    ),
+    "About {t}, {m} of {n} GiB.": (
+        "Unos {t}, {m} de {n} GiB.", "Environ {t}, {m} sur {n} Gio.", "Etwa {t}, {m} von {n} GiB.", "约 {t}，{m}/{n} GiB。",
+    ),
+    "Time known after the first run, {m} of {n} GiB.": (
+        "El tiempo se sabrá tras la primera vez; {m} de {n} GiB.", "Durée connue après la première fois ; {m} sur {n} Gio.",
+        "Dauer nach dem ersten Mal bekannt; {m} von {n} GiB.", "首次运行后可知用时；{m}/{n} GiB。",
+    ),
+    "Ctrl+Enter starts, Esc stops.": (
+        "Ctrl+Intro empieza, Esc para.", "Ctrl+Entrée lance, Échap arrête.", "Strg+Enter startet, Esc hält an.",
+        "Ctrl+Enter 开始，Esc 停止。",
+    ),
+    "Keep this page open while it works: here the work ends with the page.": (
+        "Deje abierta esta página mientras trabaja: aquí el trabajo acaba con ella.",
+        "Gardez cette page ouverte : ici le travail s’arrête avec elle.",
+        "Lassen Sie diese Seite offen: hier endet die Arbeit mit ihr.", "运行期间请勿关闭页面：在这里，任务随页面结束。",
+    ),
+    "made by a pocket model": (
+        "hecha por un modelo de bolsillo", "faite par un modèle de poche", "von einem Taschenmodell", "由口袋模型生成",
+    ),
+    "made by pocket models": ("hecho por modelos de bolsillo", "fait par des modèles de poche", "von Taschenmodellen", "由口袋模型生成"),
+    "Match {v}": ("Acierto {v}", "Accord {v}", "Treffer {v}", "匹配度 {v}"),
+    "Match {v}, {word}": ("Acierto {v}, {word}", "Accord {v}, {word}", "Treffer {v}, {word}", "匹配度 {v}，{word}"),
+    "excellent": ("excelente", "excellent", "ausgezeichnet", "极佳"),
+    "good": ("bueno", "bon", "gut", "良好"),
+    "acceptable": ("aceptable", "acceptable", "annehmbar", "尚可"),
+    "seed {n}": ("semilla {n}", "graine {n}", "Startwert {n}", "种子 {n}"),
+    "about {t}": ("unos {t}", "environ {t}", "etwa {t}", "约 {t}"),
+    # Video.
+    "Film: {what}": ("Película: {what}", "Film : {what}", "Film: {what}", "影片：{what}"),
+    "{name}:": ("{name}:", "{name} :", "{name}:", "{name}："),
+    "Film": ("Película", "Film", "Film", "影片"),
+    "Keyframes, with length": (
+        "Fotogramas clave, con duración", "Images clés, avec durée", "Schlüsselbilder, mit Länge", "关键帧数（含时长）",
+    ),
+    "Plan": ("Planear", "Planifier", "Planen", "规划"),
+    "Keyframes": ("Fotogramas clave", "Images clés", "Schlüsselbilder", "关键帧"),
+    "Animate": ("Animar", "Animer", "Animieren", "生成动画"),
+    "Model of the keyframes": ("Modelo de los fotogramas clave", "Modèle des images clés", "Modell der Schlüsselbilder", "关键帧模型"),
+    "Video model": ("Modelo de vídeo", "Modèle vidéo", "Filmmodell", "视频模型"),
+    "Frames a transition": ("Fotogramas por transición", "Images par transition", "Bilder je Übergang", "每段过渡帧数"),
+    "Frames a second": ("Fotogramas por segundo", "Images par seconde", "Bilder je Sekunde", "每秒帧数"),
+    "Stages": ("Escenas", "Scènes", "Szenen", "阶段"),
+    "Add stage": ("Añadir escena", "Ajouter une scène", "Szene anfügen", "添加阶段"),
+    "Stage {n} prompt": (
+        "Descripción de la escena {n}", "Description de la scène {n}", "Beschreibung der Szene {n}", "阶段 {n} 提示词",
+    ),
+    "Stage {n}": ("Escena {n}", "Scène {n}", "Szene {n}", "阶段 {n}"),
+    "Move stage {n} left": (
+        "Mover la escena {n} a la izquierda", "Déplacer la scène {n} à gauche", "Szene {n} nach links", "将阶段 {n} 左移",
+    ),
+    "Move stage {n} right": (
+        "Mover la escena {n} a la derecha", "Déplacer la scène {n} à droite", "Szene {n} nach rechts", "将阶段 {n} 右移",
+    ),
+    "Remove stage {n}": ("Quitar la escena {n}", "Retirer la scène {n}", "Szene {n} entfernen", "移除阶段 {n}"),
+    "Redo stage {n}": ("Rehacer la escena {n}", "Refaire la scène {n}", "Szene {n} neu", "重做阶段 {n}"),
+    "Seed of stage {n}": ("Semilla de la escena {n}", "Graine de la scène {n}", "Startwert der Szene {n}", "阶段 {n} 的种子"),
+    "Redo": ("Rehacer", "Refaire", "Neu", "重做"),
+    "as the film": ("la de la película", "celle du film", "wie der Film", "与影片相同"),
+    "Not drawn yet": ("Sin dibujar", "Pas encore dessinée", "Noch nicht gezeichnet", "尚未绘制"),
+    "Film strip": ("Tira de película", "Pellicule", "Filmstreifen", "胶片条"),
+    "Transition {n} to {m}": ("Transición {n} a {m}", "Transition {n} à {m}", "Übergang {n} zu {m}", "过渡 {n} 至 {m}"),
+    "Keyframes ready": ("Fotogramas clave listos", "Images clés prêtes", "Schlüsselbilder fertig", "关键帧已就绪"),
+    "each is cheap to redo; Animate makes the film": (
+        "rehacer cada uno cuesta poco; Animar hace la película", "chacune se refait vite ; Animer fait le film",
+        "jedes ist schnell neu gemacht; „Animieren“ macht den Film", "每个都可轻松重做；点击“生成动画”制作影片",
+    ),
+    "{n} of {m} transitions done": (
+        "{n} de {m} transiciones listas", "{n} transitions sur {m} terminées", "{n} von {m} Übergängen fertig", "过渡已完成 {n}/{m}",
+    ),
+    "{n} frames": ("{n} fotogramas", "{n} images", "{n} Bilder", "{n} 帧"),
+    "Frame": ("Fotograma", "Image", "Bild", "帧"),
+    "of {n}": ("de {n}", "sur {n}", "von {n}", "/ {n}"),
+    "Play": ("Reproducir", "Lire", "Abspielen", "播放"),
+    "Pause": ("Pausa", "Pause", "Pause", "暂停"),
+    "Full screen": ("Pantalla completa", "Plein écran", "Vollbild", "全屏"),
+    "Size": ("Tamaño", "Taille", "Größe", "尺寸"),
+    "Precision": ("Precisión", "Précision", "Genauigkeit", "精度"),
+    "Scorer": ("Puntuador", "Évaluateur", "Bewertung", "评分模型"),
+    # Library.
+    "Search": ("Buscar", "Chercher", "Suche", "搜索"),
+    "Words from the prompt": ("Palabras de la descripción", "Mots de la description", "Wörter aus der Beschreibung", "提示词中的词语"),
+    "Show": ("Mostrar", "Montrer", "Zeigen", "显示"),
+    "All": ("Todo", "Tout", "Alle", "全部"),
+    "Films": ("Películas", "Films", "Filme", "影片"),
+    "film": ("película", "film", "Film", "影片"),
+    "Order": ("Orden", "Ordre", "Ordnung", "排序"),
+    "Newest": ("Lo más nuevo", "Plus récents", "Neueste", "最新"),
+    "Best match": ("Mejor acierto", "Meilleur accord", "Beste Treffer", "匹配度最高"),
+    "Select": ("Elegir", "Choisir", "Auswählen", "选择"),
+    "Trash": ("Papelera", "Corbeille", "Papierkorb", "回收站"),
+    "More filters": ("Más filtros", "Plus de filtres", "Mehr Filter", "更多筛选"),
+    "From day": ("Desde el día", "À partir du", "Ab Tag", "起始日期"),
+    "To day": ("Hasta el día", "Jusqu’au", "Bis Tag", "结束日期"),
+    "Match at least": ("Acierto mínimo", "Accord minimal", "Treffer mindestens", "最低匹配度"),
+    "Starred only": ("Solo con estrella", "Avec étoile seulement", "Nur mit Stern", "仅加星标"),
+    "Selected results": ("Resultados elegidos", "Résultats choisis", "Ausgewählte Ergebnisse", "所选作品"),
+    "{n} selected": ("{n} elegidos", "{n} choisis", "{n} ausgewählt", "已选 {n} 项"),
+    "Compare": ("Comparar", "Comparer", "Vergleichen", "对比"),
+    "Star": ("Marcar con estrella", "Ajouter une étoile", "Stern geben", "加星标"),
+    "Take star away": ("Quitar la estrella", "Retirer l’étoile", "Stern wegnehmen", "取消星标"),
+    "starred": ("con estrella", "avec étoile", "mit Stern", "已加星标"),
+    "Starred.": ("Marcado con estrella.", "Étoile ajoutée.", "Mit Stern versehen.", "已加星标。"),
+    "Move to trash": ("Tirar a la papelera", "Mettre à la corbeille", "In den Papierkorb", "移入回收站"),
+    "{n} moved to the trash.": ("{n} en la papelera.", "{n} mis à la corbeille.", "{n} im Papierkorb.", "已将 {n} 项移入回收站。"),
+    "Restore": ("Recuperar", "Restaurer", "Zurückholen", "恢复"),
+    "Restored.": ("Recuperado.", "Restauré.", "Zurückgeholt.", "已恢复。"),
+    "What is here is removed for good after 30 days.": (
+        "Lo que hay aquí se borra del todo a los 30 días.", "Ce qui est ici est effacé pour de bon après 30 jours.",
+        "Was hier liegt, wird nach 30 Tagen endgültig entfernt.", "此处内容将在 30 天后永久删除。",
+    ),
+    "The trash is empty.": ("La papelera está vacía.", "La corbeille est vide.", "Der Papierkorb ist leer.", "回收站为空。"),
+    "Nothing matches. Clear the search to see all.": (
+        "Nada coincide. Borre la búsqueda para verlo todo.", "Rien ne correspond. Effacez la recherche pour tout voir.",
+        "Nichts passt. Leeren Sie die Suche, um alles zu sehen.", "没有匹配项。清除搜索以查看全部。",
+    ),
+    "What you make appears here.": (
+        "Lo que haga aparecerá aquí.", "Ce que vous faites apparaît ici.", "Was Sie machen, erscheint hier.", "您的作品会显示在这里。",
+    ),
+    "Today": ("Hoy", "Aujourd’hui", "Heute", "今天"),
+    "Yesterday": ("Ayer", "Hier", "Gestern", "昨天"),
+    "Cannot be shown": ("No se puede mostrar", "Ne peut être montré", "Kann nicht gezeigt werden", "无法显示"),
+    "Missing": ("Falta", "Manquant", "Fehlt", "缺失"),
+    "Close": ("Cerrar", "Fermer", "Schließen", "关闭"),
+    "Picture": ("Imagen", "Image", "Bild", "图片"),
+    "Use all settings": ("Usar todos los ajustes", "Reprendre tous les réglages", "Alle Einstellungen übernehmen", "使用全部设置"),
+    "Use all but the seed": (
+        "Usar todo menos la semilla", "Tout reprendre sauf la graine", "Alles außer dem Startwert", "使用除种子外的设置",
+    ),
+    "Use as reference": ("Usar como referencia", "Utiliser comme référence", "Als Vorlage nehmen", "用作参考图"),
+    "Use as keyframe": ("Usar como fotograma clave", "Utiliser comme image clé", "Als Schlüsselbild nehmen", "用作关键帧"),
+    "Added as a reference": ("Añadida como referencia", "Ajoutée comme référence", "Als Vorlage hinzugefügt", "已添加为参考图"),
+    "Made": ("Hecho", "Fait", "Gemacht", "生成时间"),
+    "Match": ("Acierto", "Accord", "Treffer", "匹配度"),
+    "Took": ("Duró", "Durée", "Dauer", "用时"),
+    "File": ("Archivo", "Fichier", "Datei", "文件"),
+    "Licence": ("Licencia", "Licence", "Lizenz", "许可"),
+    "Provenance": ("Origen", "Provenance", "Herkunft", "来源"),
+    "made by a model": ("hecho por un modelo", "fait par un modèle", "von einem Modell gemacht", "由模型生成"),
+    "Request": ("Petición", "Demande", "Wunsch", "请求"),
+    "Where the pictures meet": (
+        "Dónde se juntan las imágenes", "Où les images se rejoignent", "Wo die Bilder sich treffen", "两图分界位置",
+    ),
+    # Models.
+    "Free the device’s memory": (
+        "Liberar la memoria del dispositivo", "Libérer la mémoire de l’appareil", "Gerätespeicher freigeben", "释放设备内存",
+    ),
+    "The device’s memory is free.": (
+        "La memoria del dispositivo está libre.", "La mémoire de l’appareil est libre.", "Der Gerätespeicher ist frei.",
+        "设备内存已释放。",
+    ),
+    "{free} of disk are free.": (
+        "{free} de disco libres.", "{free} de disque libres.", "{free} Platte sind frei.", "磁盘可用 {free}。",
+    ),
+    "Not on this disk": ("No está en este disco", "Pas sur ce disque", "Nicht auf dieser Platte", "未下载"),
+    "On this disk; its licence is not accepted yet": (
+        "En este disco; falta aceptar su licencia", "Sur ce disque ; licence pas encore acceptée",
+        "Auf dieser Platte; Lizenz noch nicht angenommen", "已下载；尚未接受许可",
+    ),
+    "Fits this machine: {how}": (
+        "Cabe en este equipo: {how}", "Tient sur cette machine : {how}", "Passt auf dieses Gerät: {how}", "本机可运行：{how}",
+    ),
+    "resident": ("todo en memoria", "tout en mémoire", "ganz im Speicher", "常驻内存"),
+    "model offload": ("por partes", "partie par partie", "Teil für Teil", "分部件载入"),
+    "parts loaded from disk one by one": (
+        "partes cargadas del disco una a una", "parties chargées du disque une à une", "Teile einzeln von der Platte geladen",
+        "逐个从磁盘载入部件",
+    ),
+    "blocks streamed, {n} of them resident": (
+        "bloques en flujo, {n} en memoria", "blocs en flux, {n} en mémoire", "Blöcke nacheinander, {n} davon im Speicher",
+        "分块流式载入，其中 {n} 块常驻",
+    ),
+    "Accept the licence": ("Aceptar la licencia", "Accepter la licence", "Lizenz annehmen", "接受许可"),
+    "Accepted; the time is noted.": (
+        "Aceptada; queda anotada la hora.", "Acceptée ; l’heure est notée.", "Angenommen; die Zeit ist vermerkt.", "已接受并记录时间。",
+    ),
+    "Go on downloading": ("Seguir descargando", "Reprendre le téléchargement", "Weiter laden", "继续下载"),
+    "The download has begun; it goes on when this page is closed.": (
+        "La descarga ha empezado; sigue aunque cierre la página.", "Le téléchargement a commencé ; il continue page fermée.",
+        "Der Download läuft; er geht weiter, wenn die Seite geschlossen wird.", "下载已开始；关闭页面后仍会继续。",
+    ),
+    "Stopped; what arrived is kept.": (
+        "Parada; lo recibido se conserva.", "Arrêté ; ce qui est arrivé est gardé.", "Angehalten; was ankam, bleibt.",
+        "已停止；已下载部分会保留。",
+    ),
+    "Needs {need} of disk; {free} are free.": (
+        "Necesita {need} de disco; hay {free} libres.", "Il faut {need} de disque ; {free} sont libres.",
+        "Braucht {need} Platte; {free} sind frei.", "需要 {need} 磁盘空间；可用 {free}。",
+    ),
+    # Licences and access; the English ones stand in the catalogue and beside the downloads.
+    "The model only for non-commercial, non-production use; what it makes may be used commercially, but not to train a competing "
+    "model. You must filter or review results before you pass them on, and say that they are AI-made where the law asks for it.": (
+        "El modelo, solo para uso no comercial y fuera de producción; lo que hace puede usarse comercialmente, pero no para "
+        "entrenar un modelo rival. Debe filtrar o revisar los resultados antes de difundirlos y decir que son de IA donde la ley "
+        "lo pida.",
+        "Le modèle, uniquement pour un usage non commercial et hors production ; ce qu’il fait peut servir commercialement, mais "
+        "pas à entraîner un modèle concurrent. Filtrez ou relisez les résultats avant de les diffuser, et dites qu’ils viennent "
+        "d’une IA là où la loi le demande.",
+        "Das Modell nur für nichtgewerbliche Zwecke und nicht im Betrieb; was es macht, darf gewerblich genutzt werden, aber nicht, "
+        "um ein konkurrierendes Modell zu trainieren. Ergebnisse sind vor der Weitergabe zu filtern oder zu prüfen und, wo das "
+        "Gesetz es verlangt, als KI-gemacht zu kennzeichnen.",
+        "模型仅限非商业、非生产用途；其生成的内容可用于商业用途，但不得用于训练竞争模型。传播前须过滤或审核结果，并在法律要求时注明由人工智能生成。",
+    ),
+    "Free for research, for private use and for companies under one million US dollars of yearly revenue that register; above "
+    "that a paid licence. The licence file that comes with the weights decides.": (
+        "Libre para investigación, uso privado y empresas registradas con menos de un millón de dólares de ingresos al año; por "
+        "encima, licencia de pago. Decide el archivo de licencia que acompaña a los pesos.",
+        "Libre pour la recherche, l’usage privé et les entreprises inscrites de moins d’un million de dollars de revenus par an ; "
+        "au-delà, licence payante. Le fichier de licence joint aux poids fait foi.",
+        "Frei für Forschung, Privates und angemeldete Firmen unter einer Million US-Dollar Jahresumsatz; darüber eine bezahlte "
+        "Lizenz. Es gilt die Lizenzdatei, die den Gewichten beiliegt.",
+        "研究、个人使用以及年收入低于一百万美元且已登记的公司可免费使用；超过则需付费许可。以随权重附带的许可文件为准。",
+    ),
+    "It is given only to accounts, and this program has no token of yours: set HF_TOKEN, or run hf auth login.": (
+        "Solo se da a cuentas y este programa no tiene ninguna clave suya: defina HF_TOKEN o ejecute hf auth login.",
+        "Il n’est donné qu’aux comptes et ce programme n’a pas de jeton : définissez HF_TOKEN ou lancez hf auth login.",
+        "Es wird nur an Konten gegeben, und dieses Programm hat kein Token von Ihnen: HF_TOKEN setzen oder hf auth login ausführen.",
+        "仅提供给账户，而本程序没有您的令牌：请设置 HF_TOKEN，或运行 hf auth login。",
+    ),
+    "Your account has not been granted access yet: open the model's page, read its licence and agree to it there.": (
+        "Su cuenta aún no tiene acceso: abra la página del modelo, lea su licencia y acéptela allí.",
+        "Votre compte n’a pas encore accès : ouvrez la page du modèle, lisez sa licence et acceptez-la.",
+        "Ihr Konto hat noch keinen Zugang: öffnen Sie die Seite des Modells, lesen Sie die Lizenz und stimmen Sie dort zu.",
+        "您的账户尚未获得访问权限：请打开模型页面，阅读其许可并在那里同意。",
+    ),
+    "Your token may not read gated repositories: allow it in the token's settings, or use one with read access.": (
+        "Su clave no puede leer repositorios restringidos: permítalo en sus ajustes o use una con acceso de lectura.",
+        "Votre jeton ne peut pas lire les dépôts restreints : autorisez-le dans ses réglages ou prenez-en un en lecture.",
+        "Ihr Token darf geschützte Repositorien nicht lesen: erlauben Sie es in seinen Einstellungen oder nehmen Sie eines mit "
+        "Leserecht.",
+        "您的令牌无权读取受限仓库：请在令牌设置中允许，或使用具有读取权限的令牌。",
+    ),
+    "Free for any use, commercial use included.": (
+        "Libre para cualquier uso, también comercial.", "Libre pour tout usage, commercial compris.",
+        "Frei für jeden Zweck, auch gewerblich.", "可自由用于任何用途，包括商业用途。",
+    ),
+    "Free for any use.": ("Libre para cualquier uso.", "Libre pour tout usage.", "Frei für jeden Zweck.", "可自由用于任何用途。"),
 }  # fmt: skip

@@ -157,9 +157,17 @@ window.fluxLibrary = (root, tell) => {
 
   // One result.
   const fact = (what, ...value) => tag("li", {}, tag("span", { text: what }), tag("div", {}, ...value));
-  const media = (item, fit = "") => (item.kind === "video"
-    ? tag("video", { src: item.address, controls: true, loop: true, playsinline: true, muted: true, class: fit, "aria-label": item.alt })
-    : tag("img", { src: item.address, alt: item.alt, class: fit }));
+  const media = (item, fit = "") => {
+    if (item.kind === "image") return tag("img", { src: item.address, alt: item.alt, class: fit });
+    const video = tag("video", { src: item.address, loop: true, playsinline: true, preload: "auto", "aria-label": item.alt,
+      "data-fps": item.fps, "data-frames": item.frames });
+    video.muted = true;
+    return tag("div", { class: "film" }, video, tag("div", { class: "ctl" },
+      tag("button", { type: "button", class: "do icb i-play", "data-play": "", "aria-label": say("Play") }),
+      tag("input", { type: "range", min: 1, max: item.frames, value: 1, "aria-label": say("Frame") }),
+      tag("span", {}, own("1"), ` / ${item.frames}`),
+      tag("button", { type: "button", class: "do icb i-full", "data-full": "", "aria-label": say("Full screen") })));
+  };
   const show = (title, ...inside) => {
     sheet.replaceChildren(tag("div", { class: "sheet" },
       tag("header", {}, tag("h2", { id: "lib_title", text: title }),
@@ -180,8 +188,8 @@ window.fluxLibrary = (root, tell) => {
     const scores = all.run.scores || {};
     const time = new Date(item.made * 1000).toLocaleString(document.documentElement.lang);
     const decisions = Object.entries(all.recipe).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
-    show(still ? say("Picture") : say("Film"),
-      tag("div", { class: "well big" }, media(item)),
+    show(still ? say("Picture") : say("Film"), tag("div", { class: "one" },
+      tag("div", { class: "well big" }, media(item)), tag("div", {},
       tag("p", { class: "words" }, own(item.prompt)),
       tag("div", { class: "acts2" },
         button(say("Use all settings"), go("all")), button(say("Use all but the seed"), go("remix")),
@@ -201,7 +209,7 @@ window.fluxLibrary = (root, tell) => {
         fact(say("Provenance"), own(`${say("made by a model")} · ${all.source_type.split("/").pop()} · SHA-256 ${all.sha256.slice(0, 16)}…`))),
       tag("details", {}, tag("summary", { text: say("Plan") }),
         tag("ul", { class: "facts" }, ...decisions.map(([key, value]) => fact(key.replaceAll("_", " "), own(String(value)))))),
-      tag("details", {}, tag("summary", { text: say("Request") }), tag("code", { class: "json", text: JSON.stringify(all.request, null, 1) })));
+      tag("details", {}, tag("summary", { text: say("Request") }), tag("code", { class: "json", text: JSON.stringify(all.request, null, 1) })))));
   });
   const compare = (one, other) => {
     const both = one.kind === "image" && other.kind === "image";

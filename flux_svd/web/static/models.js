@@ -52,7 +52,7 @@ window.fluxModels = (root) => {
     return tag("li", { class: `model ${model.fits ? "" : "toobig"}`, "data-model": model.name },
       tag("div", { class: "who" }, tag("h3", {}, own(model.title)), tag("span", { class: "quiet" }, own([gib(model.bytes), model.parameters].join(" · ")))),
       tag("div", { class: "state" }, tag("b", { text: states[model.state] }),
-        tag("span", { class: model.fits ? "quiet" : "bad" }, model.fits ? tag("span", { text: say("Fits this machine: {how}", { how: model.how }) }) : own(model.how))),
+        tag("span", { class: model.fits ? "quiet" : "bad" }, model.fits ? tag("span", { text: say("Fits this machine: {how}", { how: model.how.split(" · ").map((part) => say(part)).join(" · ") }) }) : own(model.how))),
       tag("div", { class: "licence" }, tag("a", { href: model.licence_url, target: "_blank", rel: "noreferrer noopener", text: model.licence }),
         tag("span", { class: "quiet", text: say(model.allows) })),
       tag("div", { class: "go" }, ...actions,

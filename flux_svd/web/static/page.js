@@ -1,5 +1,6 @@
 // Keyboard, arrow keys in choice rows, the clipboard, and the words of the bar. No request leaves this server.
 (() => {
+  const say = window.fluxWords.say;
   const shown = (id) => [...document.querySelectorAll(id)].find((e) => e.offsetParent !== null && !e.disabled);
   const press = (...ids) => ids.map(shown).find(Boolean);
 
@@ -30,26 +31,27 @@
       const area = Object.assign(document.createElement("textarea"), { value: button.dataset.copy });
       document.body.append(area); area.select(); document.execCommand("copy"); area.remove();
     }
-    button.textContent = "Copied";
+    button.textContent = say("Copied");
     setTimeout(() => { button.innerHTML = words; }, 1500);
   });
 
-  // The film: its controls stand under the picture.
-  const filmOf = (control) => control.closest("#v_mon").querySelector("video");
+  // The film, here or in the library: its controls stand under the picture.
+  const FILM = "#v_mon, .film", PLAYED = "#v_mon video, .film video";
+  const filmOf = (control) => control.closest(FILM).querySelector("video");
   const follow = (video) => {
-    const row = video.closest("#v_mon").querySelector(".ctl"), play = row.querySelector("[data-play]");
+    const row = video.closest(FILM).querySelector(".ctl"), play = row.querySelector("[data-play]");
     const frame = Math.min(+video.dataset.frames, Math.floor(video.currentTime * video.dataset.fps + 0.01) + 1);
     row.querySelector("input").value = frame;
-    row.querySelector("b").textContent = frame;
+    row.querySelector("b,bdi").textContent = frame;
     play.classList.toggle("i-play", video.paused);
     play.classList.toggle("i-pause", !video.paused);
-    play.setAttribute("aria-label", video.paused ? "Play" : "Pause");
+    play.setAttribute("aria-label", say(video.paused ? "Play" : "Pause"));
   };
   const turn = (video) => (video.paused ? video.play() : video.pause());
   document.addEventListener("click", (event) => {
     const at = (what) => event.target.closest(what);
     if (at("[data-play]")) turn(filmOf(at("[data-play]")));
-    else if (at("#v_mon video")) turn(at("#v_mon video"));
+    else if (at("video")?.matches(PLAYED)) turn(at("video"));
     else if (at("[data-full]")) filmOf(at("[data-full]")).requestFullscreen();
   });
   document.addEventListener("input", (event) => {
@@ -59,7 +61,7 @@
     video.currentTime = (event.target.value - 0.5) / video.dataset.fps;
   });
   for (const kind of ["timeupdate", "play", "pause", "seeked"]) {
-    document.addEventListener(kind, (event) => { if (event.target.matches("#v_mon video")) follow(event.target); }, true);
+    document.addEventListener(kind, (event) => { if (event.target.matches(PLAYED)) follow(event.target); }, true);
   }
 
   // A refused value is marked at its field, also for those who do not see the ring.
@@ -74,8 +76,8 @@
   };
   // Buttons and fields that are called the same in every card get a name that says which.
   const name = () => document.querySelectorAll(".card").forEach((card, index) => {
-    for (const [which, words] of [[".redo", "Redo stage"], ["input", "Seed of stage"]]) {
-      const found = card.querySelector(which), full = `${words} ${index + 1}`;
+    for (const [which, words] of [[".redo", "Redo stage {n}"], ["input", "Seed of stage {n}"]]) {
+      const found = card.querySelector(which), full = say(words, { n: index + 1 });
       if (found && found.getAttribute("aria-label") !== full) found.setAttribute("aria-label", full);
     }
   });
@@ -85,7 +87,7 @@
   const tell = () => {
     const line = [...document.querySelectorAll("#stat .line, #v_stat .line")].find((e) => e.offsetParent !== null);
     if (!line) return;
-    const words = line.innerText.startsWith("Step") ? "Working" : line.innerText.replaceAll("\n", ", ");
+    const words = line.parentElement.querySelector(".meter") ? say("Working") : line.innerText.replaceAll("\n", ", ");
     if (region.textContent !== words) region.textContent = words;
   };
   const ask = async () => {

@@ -1,0 +1,126 @@
+"""The table of texts is whole, and no text of the page stands outside it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from flux_svd import weights
+from flux_svd.catalog import MODELS
+from flux_svd.session import Session
+from flux_svd.web import i18n
+from flux_svd.web.desk import Desk
+from flux_svd.web.page import build_page
+from flux_svd.web.shelf import Shelf
+from flux_svd.web.streamed import Streamed
+from flux_svd.web.texts import TEXTS
+
+WEB = Path(i18n.__file__).parent
+# Rooms of the page that write markup or words; the others answer programs.
+PAGES = ("board", "cards", "create", "create_job", "filmstrip", "library_tab", "models", "page", "parts", "player", "references",
+         "reopen", "results", "video", "video_job")  # fmt: skip
+# Names and figures, the same in every language; examples, which the pocket model reads; and units.
+SAME = re.compile(r"(flux_svd|1|GiB|MiB|s|–|[\d.×·,/&;:()\s]*|Compute|a red circle.*|a yellow star.*|drag|0\.25)\Z")
+HOLE = "\x01"
+
+
+def placeholders(text: str) -> set[str]:
+    return set(re.findall(r"\{(\w+)\}", text))
+
+
+@pytest.mark.parametrize("english", TEXTS)
+def test_every_text_has_all_languages_and_the_same_placeholders(english: str) -> None:
+    others = TEXTS[english]
+    assert len(others) == len(i18n.LANGUAGES) - 1
+    for text in others:
+        assert text.strip() == text
+        assert text
+        assert placeholders(text) == placeholders(english)
+
+
+def test_chinese_is_chinese_and_no_column_is_another() -> None:
+    columns = list(zip(*TEXTS.values(), strict=True))
+    assert sum(bool(re.search("[一-鿿]", text)) for text in columns[3]) >= len(TEXTS) - 3  # "/ {n}" and its like
+    for column in columns:
+        same = sum(text == english for text, english in zip(column, TEXTS, strict=True))
+        assert same < len(TEXTS) / 10
+
+
+def test_licences_and_hurdles_are_in_the_table() -> None:
+    for text in (weights.NO_TOKEN, weights.NOT_ACCEPTED, weights.TOKEN_LACKS_SCOPE, *(m.licence.allows for m in MODELS.values())):
+        assert text in TEXTS
+
+
+def test_gradio_gets_the_whole_table() -> None:
+    told = i18n.gradio_texts().translations_dict
+    assert list(told) == list(i18n.LANGUAGES)
+    assert told["en"]["Generate"] == "Generate"
+    assert told["zh-CN"]["Generate"] == "生成"
+    assert all(len(column) == len(TEXTS) for column in told.values())
+
+
+def test_every_text_of_gradios_components_is_marked(tmp_path: Path) -> None:
+    session = Session(home=tmp_path / "home", output_dir=tmp_path / "out")
+    page = build_page(Desk(session, Shelf(tmp_path / "out"), Streamed(session, None)))
+    hidden = re.compile(r"\d+(st|nd|rd|th)|Run")  # of the endpoints for programs: names Gradio gives, never shown
+    assert {text for text in i18n.mark_texts(page) if not SAME.match(text) and not hidden.fullmatch(text)} == set()
+    labels = [str(block.label) for block in page.blocks.values() if isinstance(block, gr.Textbox)]
+    assert any("__i18n__" in label for label in labels)
+
+
+def test_an_unmarked_text_is_found() -> None:
+    with gr.Blocks() as page:
+        gr.Button("Nowhere in the table")
+    assert i18n.mark_texts(page) == ["Nowhere in the table"]
+
+
+def said_in(source: str) -> Iterator[str]:
+    """Yield the visible words of a module's markup and status lines; holes of f-strings are `HOLE`."""
+    tree = ast.parse(source)
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("status", "_status_line"):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(part.value if isinstance(part, ast.Constant) else HOLE for part in node.values)  # type: ignore[misc]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            text = node.value
+        else:
+            continue
+        if "</" in text and "=>" not in text:
+            text = re.sub(r"<(bdi|code|script|style)\b.*?</\1>", "<bdi>", text, flags=re.DOTALL)
+            yield from re.findall(r'(?:aria-label|placeholder|title)="([^"]+)"', text)
+            yield from re.split(r"<[^>]*>", text.replace("&nbsp;", " ").replace("&ensp;", " "))
+
+
+def is_known(said: str) -> bool:
+    said = said.strip().lstrip(">")
+    if SAME.match(said.replace(HOLE, "")):
+        return True
+    return i18n.is_known(said.replace(HOLE, "x"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_visible_english_stands_outside_the_table(name: str) -> None:
+    unknown = {said for said in said_in((WEB / f"{name}.py").read_text("utf-8")) if not is_known(said)}
+    assert unknown == set()
+
+
+def test_a_hard_coded_text_is_found() -> None:
+    said = list(said_in("x = f'<b>Nowhere to be found</b>{n}'\ny = status('Also nowhere')"))
+    assert {one for one in said if not is_known(one)} == {"Also nowhere", "Nowhere to be found"}
+
+
+@pytest.mark.parametrize("name", ["library", "models", "page"])
+def test_every_text_of_the_scripts_is_in_the_table(name: str) -> None:
+    script = (WEB / "static" / f"{name}.js").read_text("utf-8")
+    said = re.findall(r'say\(\s*"([^"]+)"', script) + re.findall(r'\? "([A-Z][^"]+)" : "([A-Z][^"]+)"', script and "")
+    assert said
+    assert [text for text in said if text not in TEXTS] == []
+    shown = re.findall(r'\btext: "([^"]*[a-z]{3}[^"]*)"', script)
+    assert shown == []  # what is shown is said, or is a user's own
