@@ -79,8 +79,8 @@ def job_of_row(row: sqlite3.Row) -> Job:
 
 
 def progress_json(progress: Progress) -> str:
-    """Return the progress without its preview, as the ledger keeps it."""
-    return json.dumps(asdict(replace(progress, preview=None)))
+    """Return the progress without its pictures, as the ledger keeps it."""
+    return json.dumps(asdict(replace(progress, preview=None, strip=None)))
 
 
 def insert_job(db: sqlite3.Connection, order: Mapping[str, Any], plan: Plan, now: float) -> None:

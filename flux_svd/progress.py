@@ -20,6 +20,7 @@ class Progress:
         seconds_left: of the whole job, once it can be told.
         preview: a small WebP picture of what is being made, sometimes.
         note: a sentence for people, mostly empty.
+        strip: a few small frames of the transition that is just finished, side by side, as WebP.
     """
 
     phase: Phase
@@ -30,6 +31,7 @@ class Progress:
     seconds_left: float | None = None
     preview: bytes | None = None
     note: str = ""
+    strip: bytes | None = None
 
 
 OnStep = Callable[[int, int, bytes | None], None]

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -245,6 +245,7 @@ class Run:
         if self.store.find_stage(name, "npy") is not None:
             self.reused += 1
             self.store.drop_stage(latents_name(recipe), "latents")  # a crash may have left it
+            self._show_way(recipe, item, items)
             return
         trail = self._trail(recipe, "animate")
 
@@ -254,8 +255,19 @@ class Run:
             on_step = self._on_step("animate", item, items, "animate")
             return engine.sample(recipe, start, end, on_step, halfway=trail.halfway, on_latents=trail.keep)
 
-        self._keep_latents(name, self._enduring(lambda: recipe, animated))
+        latents = self._enduring(lambda: recipe, animated)
+        self._keep_latents(name, latents)
         self.store.drop_stage(latents_name(recipe), "latents")
+        with suppress(OutOfMemory):  # a strip is worth no rung
+            strip = self.engines.svd(self.plan.placement_of(recipe.model), recipe.precision).strip(latents)
+            if strip is not None:
+                self.store.keep_stage(name, "webp", strip)
+        self._show_way(recipe, item, items)
+
+    def _show_way(self, recipe: TransitionRecipe, item: int, items: int) -> None:
+        """Tell that a transition is finished, and show a few frames of it where they are kept."""
+        kept, calls = self.store.find_stage(fingerprint(recipe), "webp"), recipe.unet_calls
+        self.report(Progress("animate", item, items, calls, calls, self.clock.left(), strip=kept.data if kept else None))
 
     def _animate_together(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> None:
         """Make and keep the latents of a whole film whose transitions are made together, unless they were made before."""

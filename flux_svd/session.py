@@ -140,7 +140,7 @@ class Session:
                 try:
                     event = events.get(timeout=HEARTBEAT_SECONDS)
                 except queue.Empty:
-                    event = dataclasses.replace(last, preview=None)
+                    event = dataclasses.replace(last, preview=None, strip=None)
                 if isinstance(event, BaseException):
                     raise event
                 if isinstance(event, tuple):

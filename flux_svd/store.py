@@ -20,7 +20,7 @@ from flux_svd import files
 from flux_svd.errors import InvalidRequest
 from flux_svd.pictures import encode_png, read_picture
 
-StageKind = Literal["png", "npy", "mp4", "json", "latents"]
+StageKind = Literal["png", "npy", "mp4", "json", "latents", "webp"]
 STAGES_BYTES = 20 * 2**30  # some 4,000 films of 45 frames at 1024 × 576 with all their parts
 
 

@@ -94,6 +94,9 @@ class FakeEngines:
         parts = [_mixed(*keyframes[n : n + 2], part) for n, part in enumerate(film.transitions)]
         return np.concatenate([*(part[:-1] for part in parts[:-1]), parts[-1]])
 
+    def strip(self, latents: Any) -> bytes:
+        return b"strip of " + str(latents.shape).encode()
+
     def decode(
         self, latents: Any, keyframes: Sequence[Image.Image], positions: Sequence[int], recipe: VideoRecipe, on_step: OnStep
     ) -> Film:

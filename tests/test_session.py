@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
+import json
 import threading
 import time
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from flux_svd import job
 from flux_svd.artifact import ImageArtifact, VideoArtifact, load_request
 from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest
 from flux_svd.plan import Plan, keyframes_only
 from flux_svd.progress import Progress
+from flux_svd.recipe import fingerprint
 from flux_svd.request import make_request
 from flux_svd.session import Session
 from tests.fakes import FakeEngines, fake_session
@@ -259,3 +262,17 @@ def test_the_predicted_time_leaves_out_what_is_finished(faked: Faked) -> None:
     assert changed is not None
     assert new is not None
     assert 0 < changed < 0.7 * new  # one keyframe of three and one transition of two
+
+
+def test_each_finished_transition_is_shown_before_the_next_begins(faked: Faked) -> None:
+    session, _ = faked
+    wish, heard = film(session, "a", "b", "c"), list[Progress]()
+    for _ in ("made", "found again after the film is gone"):
+        heard.clear()
+        session.run(wish, heard.append)
+        shown = [(number, progress) for number, progress in enumerate(heard) if progress.strip is not None]
+        assert [progress.item for _, progress in shown] == [1, 2]
+        assert shown[0][1].strip == b"strip of (23, 3, 12, 20)"
+        assert all(progress.item == 2 for progress in heard[shown[0][0] + 1 :] if progress.phase == "animate")
+        session.store.stage_file(fingerprint(wish.recipes[0]), "mp4").unlink()
+    assert "strip" not in job.progress_json(shown[0][1]) or json.loads(job.progress_json(shown[0][1]))["strip"] is None

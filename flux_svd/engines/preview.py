@@ -14,6 +14,7 @@ from torch.nn import functional
 
 LONG_SIDE = 256  # pixels; enough to recognise a scene, and 1/16 of the work of decoding 1024 × 1024
 INTERVAL = 0.5  # seconds between two previews at least: a page polls about once a second
+STRIP_FRAMES = 4
 WORK_SHARE = 0.03  # of the time may go into previews; host overhead as a whole is to stay within 5 %
 
 
@@ -37,10 +38,7 @@ class Preview:
         begun = self._clock()
         if begun < self._due:
             return None
-        latents = estimate()
-        fold = -(-max(latents.shape[-2:]) * self._scale // LONG_SIDE)
-        small = functional.avg_pool2d(latents.float(), fold).to(latents.dtype)  # (1, c, h // fold, w // fold)
-        picture = to_webp(self._decode(small))
+        picture = to_webp(self._decode(_folded(estimate(), self._scale)))
         ended = self._clock()
         self._due = ended + max(INTERVAL, (ended - begun) * (1 / WORK_SHARE - 1))
         return picture
@@ -54,6 +52,26 @@ def to_webp(pixels: Tensor) -> bytes | None:
     stored = io.BytesIO()
     Image.fromarray(values.permute(1, 2, 0).cpu().numpy()).save(stored, "WEBP", quality=70)
     return stored.getvalue()
+
+
+def draw_strip(decode: Callable[[Tensor], Tensor], scale: int, latents: Tensor) -> bytes | None:
+    """Return `STRIP_FRAMES` frames of a transition, evenly spread between its ends, side by side as WebP.
+
+    Each is decoded by itself: a temporal decoder given frames that are far apart would mix them.
+
+    Args:
+        latents: (n, c, h, w), scaled as `decode` wants them.
+    """
+    last = len(latents) - 1
+    places = sorted({round(last * n / (STRIP_FRAMES + 1)) for n in range(1, STRIP_FRAMES + 1)})
+    frames = [decode(_folded(latents[place][None], scale)) for place in places]  # (1, 3, h', w') each
+    return to_webp(torch.cat(frames, dim=3))
+
+
+def _folded(latents: Tensor, scale: int) -> Tensor:
+    """Return latents (1, c, h, w) small enough for a picture of `LONG_SIDE` pixels."""
+    fold = -(-max(latents.shape[-2:]) * scale // LONG_SIDE)
+    return functional.avg_pool2d(latents.float(), fold).to(latents.dtype)  # (1, c, h // fold, w // fold)
 
 
 class FluxPreview:

@@ -30,7 +30,7 @@ from flux_svd.engines.joined import denoise_together
 from flux_svd.engines.levers.phases import KeptOnDisk, Phases, working
 from flux_svd.engines.levers.reading import read_part
 from flux_svd.engines.placement import copy_on_cpu, load_pipeline, release, settle
-from flux_svd.engines.preview import Preview
+from flux_svd.engines.preview import Preview, draw_strip
 from flux_svd.engines.trail import Halfway
 from flux_svd.errors import BadOutput
 from flux_svd.memory import Placement
@@ -105,6 +105,13 @@ class SvdEngine:
             pipeline.maybe_free_model_hooks()
             kept: NDArray[np.float32] = latents[0, :: recipe.stride].cpu().numpy()
             return kept
+
+    def strip(self, latents: NDArray[np.float32]) -> bytes | None:
+        """Return a few small frames of a transition's latents (n, c, h, w) as WebP; None where that would move weights about."""
+        if self._placement.offload != "none":
+            return None
+        with working(self._phases, "decode", self._pipeline):
+            return draw_strip(self._decode_one, self._pipeline.vae_scale_factor, torch.from_numpy(latents))
 
     def sample_together(self, film: VideoRecipe, keyframes: Sequence[Image.Image], on_step: OnStep) -> NDArray[np.float32]:
         """Return the latents (F, c, h, w) of a film whose transitions are denoised together; see `joined`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from flux_svd.catalog import MODELS
 from flux_svd.engines import preview
 from flux_svd.engines.decode import frames_of, stitch
+from flux_svd.engines.preview import to_webp
 from flux_svd.engines.svd import SvdEngine
 from flux_svd.errors import BadOutput, Cancelled, OutOfMemory
 from flux_svd.progress import OnStep, ignore_steps
@@ -200,3 +203,25 @@ def test_previews_of_the_middle_frame_come_between_calls_and_only_if_resident(
         shown: list[bool] = []
         sample(load(offload), lambda call, calls, seen, shown=shown: shown.append(seen is not None))
         assert shown == expected
+
+
+def test_a_strip_shows_the_inner_frames_in_order_and_small(load: Callable[..., SvdEngine]) -> None:
+    engine = load()
+    latents = np.linspace(-3, 3, 23, dtype=np.float32)[:, None, None, None] * np.ones((1, 4, SIDE // 8, SIDE // 8), np.float32)
+    strip = engine.strip(latents)
+    assert strip is not None
+    shown = Image.open(io.BytesIO(strip))
+    assert shown.size == (4 * SIDE, SIDE)
+    alone = [to_webp(engine._decode_one(torch.from_numpy(latents[place : place + 1]))) for place in (4, 9, 13, 18)]
+    for n, data in enumerate(alone):
+        assert data is not None
+        ours = np.asarray(shown.crop((n * SIDE, 0, (n + 1) * SIDE, SIDE)), np.float32)
+        distances = [np.abs(ours - np.asarray(Image.open(io.BytesIO(other or b"")), np.float32)).mean() for other in alone]
+        assert int(np.argmin(distances)) == n
+    large = engine.strip(np.zeros((5, 4, 48, 80), np.float32) + latents[:5, :, :1, :1])
+    assert large is not None
+    assert Image.open(io.BytesIO(large)).size == (3 * 208, 128)  # folded by three from 640 × 384; three places of five frames
+
+
+def test_an_offloaded_model_shows_no_strip(load: Callable[..., SvdEngine]) -> None:
+    assert load("model").strip(np.zeros((5, 4, SIDE // 8, SIDE // 8), np.float32)) is None
