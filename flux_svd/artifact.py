@@ -116,6 +116,19 @@ def mark_film(mp4: bytes, request: Request, recipe: VideoRecipe) -> bytes:
     return mp4 + _box(_XMP_BOX, describe_source(recipe).encode()) + _box(_RECORD_BOX, describe_making(request, recipe).encode())
 
 
+def encode_enlarged(picture: Image.Image, original: Path, scale: int, method: str) -> bytes:
+    """Return PNG bytes of an enlarged copy: what the original carries, if this program made it, and how it was enlarged."""
+    info = PngImagePlugin.PngInfo()
+    try:
+        record = _read_record(original)
+    except UnreadableFile:  # somebody's own picture: nothing to carry on
+        return encode_png(picture)
+    with Image.open(original, formats=["PNG"]) as opened:
+        info.add_itxt("XML:com.adobe.xmp", str(opened.info.get("XML:com.adobe.xmp", "")))
+    info.add_itxt("flux_svd", json.dumps(record | {"enlarged": {"scale": scale, "method": method}}, sort_keys=True))
+    return encode_png(picture, pnginfo=info)
+
+
 def load_request(path: Path | str) -> Request:
     """Return the request that made this PNG or MP4.
 
@@ -134,10 +147,13 @@ def load_recipe(path: Path | str) -> Recipe:
     """Return the recipe that made this PNG or MP4.
 
     Raises:
-        UnreadableFile: the file is missing or carries no recipe of this version.
+        UnreadableFile: the file is missing or carries no recipe of this version, or is an enlarged copy.
     """
+    record = _read_record(Path(path))
+    if "enlarged" in record:
+        raise UnreadableFile("file", str(path), "a picture as it was made; this one is an enlarged copy")
     try:
-        return recipe_from_json(json.dumps(_read_record(Path(path)).get("recipe")))
+        return recipe_from_json(json.dumps(record.get("recipe")))
     except (ValueError, TypeError, AttributeError):
         raise UnreadableFile("file", str(path), "a picture or film that this version of flux_svd made") from None
 

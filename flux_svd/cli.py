@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     app.set_defaults(command=_app)
 
+    cli_images.add_commands(commands, common, _told)
     cli_films.add_commands(commands, common, _told)
     cli_jobs.add_commands(commands, common, _told)
     return parser

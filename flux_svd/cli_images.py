@@ -12,8 +12,19 @@ from flux_svd import presets
 from flux_svd.catalog import MODELS
 from flux_svd.errors import InvalidRequest
 from flux_svd.request import ImageRequest, describe_bounds
+from flux_svd.upscale import SCALES, upscale_file
 
 Command = Callable[[argparse.Namespace, threading.Event, Path], tuple[str, dict[str, Any]]]
+
+
+def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[[Command], Any]) -> None:
+    """Add the commands to the parser's; `told` turns one of ours into one of the command line's."""
+    larger = commands.add_parser("upscale", parents=[common], help="a picture, two or four times as large")
+    larger.add_argument("file", type=Path, help="PNG, JPEG or WebP")
+    larger.add_argument("--scale", default="2", metavar="N", help=f"{' or '.join(map(str, SCALES))} (default: %(default)s)")
+    larger.add_argument("--upscaler", type=Path, metavar="FILE", help="network of your own (.safetensors); else interpolation")
+    larger.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: beside the picture)")
+    larger.set_defaults(command=told(_upscale))
 
 
 def add_wishes(parser: argparse.ArgumentParser) -> None:
@@ -73,3 +84,12 @@ def wish_near(path: Path) -> dict[str, Any]:
     if recipe.cfg_scale > 1:
         fields["cfg_scale"] = recipe.cfg_scale
     return fields
+
+
+def _upscale(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        scale = int(arguments.scale)
+    except ValueError:
+        raise InvalidRequest("scale", arguments.scale, " or ".join(map(str, SCALES))) from None
+    path = str(upscale_file(arguments.file, scale, upscaler=arguments.upscaler, folder=arguments.output))
+    return path, {"path": path, "scale": scale}
