@@ -34,7 +34,12 @@ def build_library() -> gr.HTML:
 
 
 def connect_library(
-    desk: Desk, library: gr.HTML, tabs: gr.Tabs, create: CreatePage, video: VideoPage, film_outs: Sequence[Any],
+    desk: Desk,
+    library: gr.HTML,
+    tabs: gr.Tabs,
+    create: CreatePage,
+    video: VideoPage,
+    film_outs: Sequence[Any],
     ids: tuple[str, str],
 ) -> None:
     """Wire what leads from a result back to the forms: all settings, all but the seed, as a reference, as a keyframe.
@@ -103,7 +108,8 @@ def frame() -> str:
     orders = "".join(f'<option value="{value}">{words}</option>' for value, words in _ORDERS)
     many = "".join(f'<button type="button" class="do" data-many="{what}">{words}</button>' for what, words in _MANY)
     more = (
-        _field("Model", '<select name="lib_model"><option value="">All</option></select>')
+        _field("Order", f'<select name="lib_order">{orders}</select>')
+        + _field("Model", '<select name="lib_model"><option value="">All</option></select>')
         + _field("From day", '<input type="date" name="lib_since">')
         + _field("To day", '<input type="date" name="lib_until">')
         + _field("Match at least", '<input type="number" name="lib_score" min="0" max="1" step="0.01" placeholder="0.25">')
@@ -113,10 +119,12 @@ def frame() -> str:
         '<h2 class="vh">Library</h2><div id="lib_f" role="search">'
         + _field("Search", '<input type="search" name="lib_words" placeholder="Words from the prompt" maxlength="400">')
         + f'<fieldset class="seg"><legend class="label">Show</legend><div class="wrap">{kinds}</div></fieldset>'
-        + _field("Order", f'<select name="lib_order">{orders}</select>')
-        + '<div class="tools"><button type="button" class="do edge" id="lib_select" aria-pressed="false">Select</button>'
+        + '<div class="tools">'
+        '<button type="button" class="do edge" id="lib_more" aria-expanded="false" aria-controls="lib_fields">'
+        'More filters</button>'
+        '<button type="button" class="do edge" id="lib_select" aria-pressed="false">Select</button>'
         '<button type="button" class="do edge" id="lib_trash" aria-pressed="false">Trash</button></div>'
-        f'<details class="more"><summary>More filters</summary><div class="fields">{more}</div></details></div>'
+        f'<div class="fields" id="lib_fields" hidden>{more}</div></div>'
         '<p id="lib_note" class="small" role="status"></p>'
         '<div id="lib_chosen" role="toolbar" aria-label="Selected results" hidden><span id="lib_count"></span>'
         f'{many}<button type="button" class="do">Done</button></div>'

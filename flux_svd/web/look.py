@@ -27,7 +27,7 @@ DARK = {
 }  # fmt: skip
 SMALL, BODY, LARGE = "13px", "16px", "24px"
 FONTS = ["Segoe UI Variable Text", "Segoe UI", "-apple-system", "BlinkMacSystemFont", "Roboto", "Helvetica Neue", "Noto Sans",
-         "Liberation Sans", "Arial", "sans-serif"]  # fmt: skip
+         "Liberation Sans", "Arial", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]  # fmt: skip
 MONO = ["ui-monospace", "SFMono-Regular", "Consolas", "Liberation Mono", "monospace"]
 
 # Gradio's names for what a token colours.

@@ -231,6 +231,11 @@ window.fluxLibrary = (root, tell) => {
     clearTimeout(timer);
     timer = setTimeout(() => load(true), event.target.matches("[type=search],[type=number]") ? 250 : 0);
   });
+  $("#lib_more").addEventListener("click", (event) => {
+    const fields = $("#lib_fields");
+    fields.hidden = !fields.hidden;
+    event.currentTarget.setAttribute("aria-expanded", !fields.hidden);
+  });
   $("#lib_select").addEventListener("click", () => choosy(!choosing));
   $("#lib_trash").addEventListener("click", (event) => {
     inTrash = !inTrash;

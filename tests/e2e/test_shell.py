@@ -1,0 +1,287 @@
+"""Library, models, languages, the app as installed, passwords: in a real browser; and what axe finds on every page."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from flux_svd.web.texts import TEXTS
+from tests.e2e.browser import open_browser, open_page, running_app
+from tests.test_library import put
+
+pytestmark = pytest.mark.e2e
+AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+TABS = ("Create", "Video", "Library", "Models")
+
+# Findings in markup that is Gradio's own, by rule; none may be added. Each part's page is the address of its template.
+GRADIO_OWN: dict[str, str] = {}
+
+
+def fill(folder: Path) -> None:
+    """Put results of a few days into the output folder, as runs save them."""
+    for n in range(90):
+        age = n * 3600.0
+        put(folder / "outputs", f"p{n:02}", prompt=f"a {('red', 'blue', 'green')[n % 3]} shape number {n}", score=n / 90, age=age)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("app")
+    fill(folder)
+    with running_app(folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = open_browser(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Open pages; at the end none of them may have logged an error or asked another host."""
+    pages: list[Page] = []
+
+    def open_one(**options: Any) -> Page:
+        pages.append(open_page(browser, address, **options))
+        return pages[-1]
+
+    yield open_one
+    faults = [fault for page in pages for fault in page.watch.faults]  # type: ignore[attr-defined]
+    for page in pages:
+        page.context.close()
+    assert faults == []
+
+
+def to(page: Page, number: int) -> None:
+    page.locator("#room button[role=tab]:visible").nth(number).click()
+
+
+def to_library(page: Page) -> None:
+    to(page, 2)
+    page.wait_for_selector("#lib .it img")
+
+
+# Library.
+
+
+def test_the_grid_grows_while_one_scrolls_and_is_searched(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_library(page)
+    assert page.locator("#lib .it").count() == 60
+    page.evaluate("document.querySelector('#lib_end').scrollIntoView()")
+    expect(page.locator("#lib .it")).to_have_count(90)
+    page.fill("[name=lib_words]", "green number 5")
+    expect(page.locator("#lib .it")).to_have_count(7)
+    page.fill("[name=lib_words]", "nothing of the kind")
+    expect(page.locator("#lib_grid")).to_contain_text("Nothing matches")
+    page.fill("[name=lib_words]", "")
+    page.click("#lib_more")
+    page.select_option("[name=lib_order]", "best")
+    expect(page.locator("#lib .it >> nth=0")).to_contain_text("number 89")
+    page.fill("[name=lib_score]", "0.95")
+    expect(page.locator("#lib .it")).to_have_count(4)
+
+
+def test_details_star_and_the_way_back_into_the_form(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_library(page)
+    page.click("#lib .pick >> nth=1")
+    sheet = page.locator("#lib_sheet")
+    expect(sheet).to_contain_text("a blue shape number 1")
+    expect(sheet).to_contain_text("trainedAlgorithmicMedia")
+    expect(sheet.locator("img")).to_have_attribute("alt", "a blue shape number 1")
+    sheet.locator("text=Star").click()
+    expect(sheet.locator("text=Take star away")).to_be_visible()
+    sheet.locator("summary >> nth=0").click()
+    expect(sheet).to_contain_text("steps")
+    sheet.locator("text=Use all settings").click()
+    expect(sheet).to_be_hidden()
+    expect(page.locator("#f_prompt textarea")).to_have_value("a blue shape number 1")
+    expect(page.locator("#f_seed input")).to_have_value(re.compile(r"\d+"))
+    to_library(page)
+    page.click("#lib_more")
+    page.check("#lib_starred")
+    expect(page.locator("#lib .it")).to_have_count(1)
+
+
+def test_several_are_compared_thrown_away_had_back_and_loaded(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_library(page)
+    page.click("#lib_select")
+    compare = page.locator("[data-many=compare]")
+    expect(compare).to_be_disabled()
+    page.click("#lib .pick >> nth=4")
+    page.click("#lib .pick >> nth=5")
+    expect(page.locator("#lib_count")).to_have_text("2 selected")
+    compare.click()
+    expect(page.locator("#lib_sheet .over img")).to_have_count(2)
+    page.focus("#lib_sheet input[type=range]")
+    page.keyboard.press("End")
+    assert page.evaluate("document.querySelector('.over').style.getPropertyValue('--at')") == "100%"
+    page.keyboard.press("Escape")
+    expect(page.locator("#lib_sheet")).to_be_hidden()
+    with page.expect_download() as waiting:
+        page.click("[data-many=zip]")
+    assert waiting.value.suggested_filename == "flux_svd.zip"
+    page.click("[data-many=delete]")
+    expect(page.locator("#lib_note")).to_have_text("2 moved to the trash.")
+    page.click("#lib_trash")
+    expect(page.locator("#lib .it")).to_have_count(2)
+    page.click("#lib .it >> nth=0 >> text=Restore")
+    expect(page.locator("#lib .it")).to_have_count(1)
+    page.click("#lib .it >> nth=0 >> text=Restore")
+    page.click("#lib_trash")
+    expect(page.locator("#lib .it")).to_have_count(60)
+
+
+def test_the_library_works_by_keyboard_alone(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_library(page)
+    page.focus("[name=lib_words]")
+    page.keyboard.type("red number 0")
+    expect(page.locator("#lib .it")).to_have_count(6)
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.pick')"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#lib_sheet")).to_be_visible()
+    assert page.evaluate("document.querySelector('#lib_sheet').contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    expect(page.locator("#lib_sheet")).to_be_hidden()
+    assert page.evaluate("document.activeElement.matches('.pick')")
+
+
+# Models.
+
+
+def test_models_say_what_fits_and_ask_for_the_licence(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to(page, 3)
+    expect(page.locator(".model[data-model=pocket-flux]")).to_contain_text("Ready")
+    expect(page.locator(".model[data-model=pocket-flux]")).to_contain_text("Fits this machine")
+    dev = page.locator(".model[data-model=flux1-dev]")
+    expect(dev).to_contain_text("non-commercial")
+    dev.locator("text=Accept the licence").click()
+    expect(page.locator("#mod_note")).to_have_text("Accepted; the time is noted.")
+    expect(dev.locator("button")).to_have_text("Download")
+    assert page.locator(".model").count() == 13
+
+
+# Languages.
+
+
+@pytest.mark.parametrize(("locale", "column"), [("es-MX", 0), ("fr-FR", 1), ("de-DE", 2), ("zh-CN", 3)])
+def test_the_page_speaks_the_browsers_language(open_: Callable[..., Page], locale: str, column: int) -> None:
+    page = open_(locale=locale)
+    say = {english: others[column] for english, others in TEXTS.items()}
+    assert page.evaluate("document.documentElement.lang").startswith(locale[:2])
+    expect(page.locator("#gen")).to_have_text(say["Generate"])
+    for number, english in enumerate(TABS):
+        expect(page.locator("#room button[role=tab]:visible").nth(number)).to_have_text(say[english])
+    expect(page.locator("#stat")).to_contain_text(say["Ready"])
+    expect(page.locator("#f_prompt textarea")).to_have_value("a red circle on a blue background")  # a user's words stay
+    to(page, 1)
+    expect(page.locator("role=button[name='" + say["Move stage {n} left"].format(n=2) + "']")).to_be_visible()
+    to_library(page)
+    expect(page.locator("#lib_select")).to_have_text(say["Select"])
+    expect(page.locator("#lib bdi >> nth=0")).to_contain_text("shape number")
+    to(page, 3)
+    expect(page.locator(".model[data-model=pocket-flux]")).to_contain_text(say["Free for any use."])
+
+
+def test_an_unknown_language_gets_english(open_: Callable[..., Page]) -> None:
+    page = open_(locale="fi-FI")
+    expect(page.locator("#gen")).to_have_text("Generate")
+    assert page.evaluate("document.documentElement.lang") == "en"
+
+
+# The app as installed.
+
+
+def test_the_page_can_be_installed_with_our_icon_and_keeps_no_results(open_: Callable[..., Page], address: str) -> None:
+    page = open_()
+    told = page.evaluate("fetch(document.querySelector('link[rel=manifest]').href).then((answer) => answer.json())")
+    assert told["name"] == "flux_svd"
+    assert told["display"] == "standalone"
+    for icon in told["icons"]:
+        size = page.evaluate("(src) => createImageBitmap(new Image()).catch(() => fetch(src).then((a) => a.blob())"
+                             ".then(createImageBitmap)).then((b) => `${b.width}x${b.height}`)", icon["src"])  # fmt: skip
+        assert size == icon["sizes"]
+    assert page.evaluate("navigator.serviceWorker.getRegistrations().then((all) => all.length)") == 0
+    assert page.evaluate("caches.keys().then((all) => all.length)") == 0
+
+
+# A password.
+
+
+def test_a_password_is_asked_for_and_opens_the_page(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUX_SVD_PASSWORD", "a long enough password")
+    with running_app(tmp_path) as address:
+        context = browser.new_context(color_scheme="dark")
+        page = context.new_page()
+        page.goto(address)
+        page.fill("[name=password]", "a wrong password")
+        page.keyboard.press("Enter")
+        expect(page.locator("[role=alert]")).to_have_text("Name or password is wrong.")
+        assert findings(page) == []
+        page.fill("[name=password]", "a long enough password")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#gen")
+        expect(page.locator("#bar .queue")).to_have_text("idle")
+        context.close()
+    assert "a long enough password" not in (tmp_path / "app.log").read_text()
+
+
+# Accessibility.
+
+
+def findings(page: Page) -> list[str]:
+    """Return what axe calls serious or critical, as "rule: markup"; what is Gradio's own and known is left out."""
+    page.evaluate(AXE)
+    told = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        f"{rule['id']}: {node['html'][:160]}"
+        for rule in told["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+        if not re.search(GRADIO_OWN.get(rule["id"], "(?!)"), json.dumps(node["target"]) + node["html"])
+    ]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)], ids=["desk-light", "desk-dark", "phone"])
+def test_axe_finds_nothing_serious(open_: Callable[..., Page], width: int, dark: bool) -> None:
+    page = open_(width=width, dark=dark)
+    page.click("#c_fold button.label-wrap")
+    found = {"Create": findings(page)}
+    to(page, 1)
+    page.wait_for_selector("#anim")
+    found["Video"] = findings(page)
+    to_library(page)
+    page.click("#lib_more")
+    found["Library"] = findings(page)
+    page.click("#lib .pick >> nth=0")
+    page.wait_for_selector("#lib_sheet img")
+    found["details"] = findings(page)
+    page.keyboard.press("Escape")
+    to(page, 3)
+    page.wait_for_selector(".model")
+    found["Models"] = findings(page)
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+def test_axe_finds_what_is_planted(open_: Callable[..., Page]) -> None:
+    page = open_()
+    page.evaluate("document.querySelector('#bar').insertAdjacentHTML('beforeend', '<button></button><img src=icon-192.png>')")
+    assert {one.split(":")[0] for one in findings(page)} >= {"button-name", "image-alt"}
