@@ -38,7 +38,8 @@ def main() -> None:
     else:
         sys.stdout.write(f"flux_svd is at http://127.0.0.1:{port} (Ctrl+C ends it)\n")
         sys.stdout.flush()
-        serve.run_app("127.0.0.1", port, **folders, accounts=accounts)
+        metrics_token = os.environ.pop("FLUX_SVD_METRICS_TOKEN", "")
+        serve.run_app("127.0.0.1", port, **folders, accounts=accounts, metrics_token=metrics_token)
 
 
 if __name__ == "__main__":

@@ -259,7 +259,7 @@ def _app(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     _say(f"flux_svd is at http://{arguments.host}:{arguments.port} (Ctrl+C ends it)")
     run_app(
         host=arguments.host, port=arguments.port, home=_home(), output_dir=arguments.output, public=arguments.public,
-        hosts=tuple(arguments.allow_host), accounts=accounts,
+        hosts=tuple(arguments.allow_host), accounts=accounts, metrics_token=os.environ.pop("FLUX_SVD_METRICS_TOKEN", ""),
     )
     return {"served": f"http://{arguments.host}:{arguments.port}"}
 

@@ -37,7 +37,7 @@ ONLY_USER = "owner"
 _SESSIONS = 10_000
 _COST = {"n": 2**14, "r": 8, "p": 1}  # 16 MB and some 50 ms for each attempt: RFC 7914, section 2
 # What a browser fetches without a cookie, and what Gradio asks itself when it starts.
-_OPEN = ("/manifest.json", "/icon-", "/favicon.ico", "/gradio_api/startup-events")
+_OPEN = ("/manifest.json", "/icon-", "/favicon.ico", "/gradio_api/startup-events", "/metrics")  # the last asks for itself
 
 
 class Accounts:

@@ -103,16 +103,17 @@ class Queued:
             return replace(job.progress, note="is being stopped") if job.wish else job.progress
         if job.state == "paused":
             return Progress("wait", note=f"paused: {job.reason}" if job.reason else "paused")
-        where = self.standings().get(job.id, Standing(0, None))
+        line = self.standings()
+        where = line.get(job.id) or self.standings(anew=job.state == "queued").get(job.id, Standing(0, None))
         note = "the queue is paused" if self.ledger.is_paused() else ""
         if not note and not where.ahead and not self.ledger.workers():
             note = "the worker is starting"
         return Progress("wait", where.ahead, seconds_left=where.seconds, note=note)
 
-    def standings(self) -> dict[str, Standing]:
-        """Return where waiting jobs stand; asked anew once a second, however many watch."""
+    def standings(self, *, anew: bool = False) -> dict[str, Standing]:
+        """Return where waiting jobs stand; asked once a second, however many watch, or `anew`."""
         with self._lock:
-            if time.monotonic() - self._looked >= TELL_SECONDS:
+            if anew or time.monotonic() - self._looked >= TELL_SECONDS:
                 self._line = self.ledger.standings()
                 self._looked = time.monotonic()
             return self._line

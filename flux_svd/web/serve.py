@@ -27,16 +27,23 @@ from flux_svd.errors import InvalidRequest
 from flux_svd.ledger import Ledger
 from flux_svd.redact import RedactedStream
 from flux_svd.session import Session
+from flux_svd.web.actions import Actions
 from flux_svd.web.desk import Desk
+from flux_svd.web.gauges import metrics_route
 from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, Rules, is_loopback, rules_for
 from flux_svd.web.i18n import gradio_texts
+from flux_svd.web.install import install_routes
+from flux_svd.web.library import LibraryRoutes
 from flux_svd.web.login import Accounts, Login
 from flux_svd.web.look import STATIC, LightTable, page_head
+from flux_svd.web.models import ModelRoutes
+from flux_svd.web.openapi import description_routes
 from flux_svd.web.owner import Owners, machine_cookie
 from flux_svd.web.page import build_page
 from flux_svd.web.queued import Queued
 from flux_svd.web.references import upload_route
 from flux_svd.web.reopen import job_route
+from flux_svd.web.routes import api_routes, endpoints
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Runner, Streamed
 from flux_svd.worker import keep_worker
@@ -58,11 +65,13 @@ def run_app(
     public: bool = False,
     hosts: tuple[str, ...] = (),
     accounts: Accounts | None = None,
+    metrics_token: str = "",
 ) -> None:
     """Serve the app on this machine until it is interrupted.
 
     Args:
         public: allow an address that others can reach; `hosts` then names what they call it, and `accounts` who may enter.
+        metrics_token: who sends it as a bearer may read /metrics from anywhere; without one only this machine may.
 
     Raises:
         InvalidRequest: `host` can be reached from outside and that was not asked for, nobody said by which name, or there is
@@ -72,7 +81,7 @@ def run_app(
     check_port(host, port)
     hide_tokens()
     session = Session(home=home, output_dir=output_dir, vram_bytes=vram_bytes, owner="the app")
-    app = make_app(session, hosts=hosts, accounts=accounts)
+    app = make_app(session, hosts=hosts, accounts=accounts, metrics_token=metrics_token)
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=LEAVE_SECONDS,
@@ -134,11 +143,14 @@ def check_port(host: str, port: int) -> None:
         raise InvalidRequest("port", port, f"a free port from 1 to 65535 ({reason}); for instance {DEFAULT_PORT + 1}") from None
 
 
-def make_app(session: Session, *, hosts: tuple[str, ...] = (), accounts: Accounts | None = None) -> ASGIApp:
+def make_app(
+    session: Session, *, hosts: tuple[str, ...] = (), accounts: Accounts | None = None, metrics_token: str = ""
+) -> ASGIApp:
     """Return the whole app for one's own machine, guarded."""
-    queued = Queued(Ledger(session.home), session.output_dir.absolute())
+    queued = Queued(Ledger(session.home), session.output_dir.resolve())
     shelf, page = _make_page(session, queued)
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, routes=_routes(shelf, page.desk))
+    routes = [*_routes(shelf, page.desk), *_program_routes(page.desk, queued, metrics_token)]
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, routes=routes)
     mounted = gr.mount_gradio_app(
         app,
         page.blocks,
@@ -203,7 +215,17 @@ def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
     async def status(request: Request) -> JSONResponse:
         return JSONResponse({"queue": desk.queue_words()}, headers={"Cache-Control": "no-store"})
 
-    return [Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status), upload_route(desk), job_route()]
+    return [
+        Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status), upload_route(desk), job_route(),
+        *install_routes(), *ModelRoutes(desk, desk.session.home).routes(),
+        *LibraryRoutes(desk.session.output_dir, desk.session.home, shelf).routes(),
+    ]  # fmt: skip
+
+
+def _program_routes(desk: Desk, queued: Queued, metrics_token: str) -> list[BaseRoute]:
+    """Return the routes for programs; they need a queue that outlives the page."""
+    table = endpoints(Actions(desk, queued), desk.shelf.send)
+    return [*api_routes(table), *description_routes(table), metrics_route(desk, queued.ledger, metrics_token)]
 
 
 def _manners() -> dict[str, Any]:

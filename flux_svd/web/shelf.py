@@ -65,14 +65,18 @@ class Shelf:
             return _absent()
         if entry.owner and entry.owner != owner_of(request.cookies):
             return _absent()
-        if not entry.path.is_file() or entry.path.resolve() != entry.path:
+        return self.send(entry.path, download="download" in request.query_params)
+
+    def send(self, path: Path, *, download: bool = False) -> Response:
+        """Return a result as an answer, or 404 where it is none: gone, a link, or outside the output folder."""
+        is_inside = path.is_relative_to(self.root) and path.suffix in _KINDS
+        if not is_inside or not path.is_file() or path.resolve() != path:
             return _absent()
-        way = "attachment" if "download" in request.query_params else "inline"
         return FileResponse(
-            entry.path,
-            media_type=_KINDS[entry.path.suffix],
-            filename=entry.path.name,
-            content_disposition_type=way,
+            path,
+            media_type=_KINDS[path.suffix],
+            filename=path.name,
+            content_disposition_type="attachment" if download else "inline",
             headers={"Cache-Control": "private, max-age=86400"},
         )
 
