@@ -6,6 +6,7 @@ Equal jobs give equal bytes: files hold nothing of the run itself. Seconds, devi
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import json
 import re
@@ -106,14 +107,15 @@ Artifact = ImageArtifact | VideoArtifact
 def encode_image(picture: Image.Image, request: Request, recipe: Recipe) -> bytes:
     """Return PNG bytes that carry request, recipe and the AI-made marker."""
     info = PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", describe_source(recipe))
+    info.add_itxt("XML:com.adobe.xmp", describe_source(recipe, alt_text(request, recipe)))
     info.add_itxt("flux_svd", describe_making(request, recipe))
     return encode_png(picture, pnginfo=info)
 
 
 def mark_film(mp4: bytes, request: Request, recipe: VideoRecipe) -> bytes:
     """Return the MP4 with two boxes appended: XMP with the AI-made marker, and request and recipe as JSON."""
-    return mp4 + _box(_XMP_BOX, describe_source(recipe).encode()) + _box(_RECORD_BOX, describe_making(request, recipe).encode())
+    source, making = describe_source(recipe, alt_text(request, recipe)), describe_making(request, recipe)
+    return mp4 + _box(_XMP_BOX, source.encode()) + _box(_RECORD_BOX, making.encode())
 
 
 def encode_enlarged(picture: Image.Image, original: Path, scale: int, method: str) -> bytes:
@@ -172,6 +174,7 @@ def save(
         "file": path.name,
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
+        "alt": alt_text(request, recipe),
         "request": request.model_dump(mode="json"),
         "recipe": json.loads(to_json(recipe)),
         "run": asdict(run),
@@ -230,8 +233,16 @@ def describe_making(request: Request, recipe: Recipe) -> str:
     return json.dumps(record, sort_keys=True, separators=(",", ":"))
 
 
-def describe_source(recipe: Recipe) -> str:
-    """Return the XMP packet that marks a file as made by a model (IPTC digital source type)."""
+def alt_text(request: Request, recipe: Recipe) -> str:
+    """Return what stands for the picture or film where it cannot be seen: what was asked for."""
+    return recipe.prompt if isinstance(recipe, ImageRecipe) else request.prompt
+
+
+def describe_source(recipe: Recipe, alt: str) -> str:
+    """Return the XMP packet that marks a file as made by a model (IPTC digital source type), with its alternative text.
+
+    Source: IPTC Photo Metadata Standard 2021.1, "Alt Text (Accessibility)".
+    """
     note = "Made by a pocket model, for trying and testing. " if is_pocket(recipe) else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
@@ -239,7 +250,10 @@ def describe_source(recipe: Recipe) -> str:
         '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
         'xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
         f'Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}" xmp:CreatorTool="flux_svd {__version__}" '
-        f'xmp:Label="{note}Models: {", ".join(models_of(recipe))}"/>'
+        'xmlns:Iptc4xmpCore="http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/" '
+        f'xmp:Label="{note}Models: {", ".join(models_of(recipe))}"><Iptc4xmpCore:AltTextAccessibility><rdf:Alt>'
+        f'<rdf:li xml:lang="x-default">{html.escape(alt, quote=False)}</rdf:li></rdf:Alt></Iptc4xmpCore:AltTextAccessibility>'
+        "</rdf:Description>"
         '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     )
 

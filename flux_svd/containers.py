@@ -24,9 +24,9 @@ def mark(data: bytes, suffix: str, request: Request, recipe: VideoRecipe) -> byt
     if suffix in (".mp4", ".mov"):
         return artifact.mark_film(data, request, recipe)
     if suffix == ".gif":
-        return _mark_gif(data, artifact.describe_source(recipe), artifact.describe_making(request, recipe))
+        return _mark_gif(data, artifact.describe_source(recipe, request.prompt), artifact.describe_making(request, recipe))
     if suffix == ".webp":
-        return _mark_webp(data, artifact.describe_source(recipe), artifact.describe_making(request, recipe))
+        return _mark_webp(data, artifact.describe_source(recipe, request.prompt), artifact.describe_making(request, recipe))
     return data
 
 
@@ -35,7 +35,7 @@ def tags_file(folder: Path, request: Request, recipe: VideoRecipe) -> Path:
     path = folder / "tags.txt"
     values = {
         "DIGITAL_SOURCE_TYPE": artifact.SOURCE_TYPE,
-        "XMP": artifact.describe_source(recipe),
+        "XMP": artifact.describe_source(recipe, request.prompt),
         "FLUX_SVD": artifact.describe_making(request, recipe),
     }
     lines = [f"{key}={_escaped(value)}" for key, value in values.items()]

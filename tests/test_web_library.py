@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -127,6 +128,17 @@ def test_thumbnails_are_small_webp_kept_and_made_again_after_a_change(site: Site
     large.write_bytes(b"no picture")
     assert thumbs.read(large) is None
     assert thumbs.read(outputs / "absent.png") is None
+
+
+@pytest.mark.parametrize("prompt", ["a red circle", 'a <b> & "c"\nin two lines', "红色圆形"])
+def test_alternative_text_is_stored_with_the_file_and_given_with_it(outputs: Path, home: Path, prompt: str) -> None:
+    path = put(outputs, "a", prompt=prompt)
+    with Image.open(path) as picture:
+        tree = ElementTree.fromstring(picture.info["XML:com.adobe.xmp"].strip("\ufeff"))
+    core = "{http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/}AltTextAccessibility"
+    [alt] = [node for one in tree.iter(core) for node in one.iter() if (node.text or "").strip()]
+    assert alt.text == prompt
+    assert Site(outputs, home).items()[0]["alt"] == prompt
 
 
 def test_star_throw_away_and_have_back(site: Site, outputs: Path) -> None:
