@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--password-file", type=Path, metavar="FILE",
                      help="who may enter: one password, or a line name:password for each account (or set FLUX_SVD_PASSWORD)")
     app.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
+    app.add_argument("--mcp", action="store_true", help="let language models use it (Model Context Protocol); not with passwords")
     app.set_defaults(command=_app)
 
     cli_images.add_commands(commands, common, _told)
@@ -261,6 +262,7 @@ def _app(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
         host=arguments.host, port=arguments.port, home=_home(), output_dir=arguments.output, public=arguments.public,
         hosts=tuple(arguments.allow_host), accounts=accounts, metrics_token=os.environ.pop("FLUX_SVD_METRICS_TOKEN", ""),
     )
+        mcp=arguments.mcp,
     return {"served": f"http://{arguments.host}:{arguments.port}"}
 
 

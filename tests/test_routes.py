@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 
 from flux_svd.ledger import Ledger
 from flux_svd.session import Session
@@ -211,6 +213,11 @@ def test_nothing_of_somebody_else_is_found_by_any_route(api: httpx.Client, serve
     worker.run_next(threading.Event())
     waiting = submitted(api)
     [item] = [one for one in api.get("/library").json()["results"] if one["job"] == done["id"]]
+    gone = submitted(api, seed=8)
+    api.post(f"/jobs/{waiting['id']}/pause")
+    worker.run_next(threading.Event())
+    [other_item] = [one for one in api.get("/library").json()["results"] if one["job"] == gone["id"]]
+    thrown = api.post("/library/delete", params={"file": other_item["file"]}).json()["thrown"]
     described = api.get("/openapi.json").json()["paths"]
     tried = 0
     with httpx.Client(base_url=served[0], timeout=60) as other:
@@ -220,15 +227,47 @@ def test_nothing_of_somebody_else_is_found_by_any_route(api: httpx.Client, serve
                 for method in methods:
                     for job in (done, waiting):
                         url = path.replace("{id}", job["id"]).replace("{number}", "1")
-                        query = {"file": item["file"]} if "{" not in path else {}
-                        if "{" in path or path.endswith(("/details", "/file")):
+                        query = {"file": item["file"], "thrown": thrown} if "{" not in path else {}
+                        if "{" in path or path.endswith(("/details", "/file", "/star", "/delete", "/restore")):
                             answer = other.request(method, url, params=query)
                             assert answer.status_code == 404, (method, url, answer.text)
                             tried += 1
             assert done["id"] not in other.get("/api/v1/jobs").text
             assert item["file"] not in other.get("/api/v1/library").text
     assert tried >= 2 * 2 * 11
-    assert api.get(f"/jobs/{waiting['id']}").json()["state"] == "queued"
+    assert api.get(f"/jobs/{waiting['id']}").json()["state"] == "paused"
+    assert api.post("/library/restore", params={"thrown": thrown}).json()["file"] == other_item["file"]
+    assert api.post("/library/star", params={"file": other_item["file"]}).json()["starred"] is True
+
+
+def test_the_named_endpoints_do_the_same(served: tuple[str, Path], worker: Worker) -> None:
+    client = Client(served[0], verbose=False)
+
+    def ask(endpoint: str, **given: Any) -> Any:
+        return client.predict(api_name=f"/{endpoint}", **given)
+
+    job = ask("submit_job", wish={**WISH, "prompt": "a named dog"}, key="k")
+    assert ask("submit_job", wish={**WISH, "prompt": "a named dog"}, key="k")["id"] == job["id"]
+    for action, state in (("pause", "paused"), ("resume", "queued"), ("up", "queued")):
+        assert ask("job_action", id=job["id"], action=action)["state"] == state
+    assert job["id"] in [one["id"] for one in ask("jobs", state="unfinished")["jobs"]]
+    worker.run_next(threading.Event())
+    assert ask("job", id=job["id"])["state"] == "done"
+    [found] = ask("library", words="named dog")["results"]
+    details = ask("result", file=found["file"])
+    assert details["recipe"]["prompt"] == "a named dog"
+    assert httpx.get(f"{served[0]}/{details['url']}").content.startswith(b"\x89PNG")
+    assert ask("star_result", file=found["file"])["starred"] is True
+    thrown = ask("delete_result", file=found["file"])["thrown"]
+    assert ask("library", words="named dog")["results"] == []
+    assert ask("restore_result", thrown=thrown)["file"] == found["file"]
+    for endpoint, given, said in (
+        ("job", {"id": "2345678abc"}, "the id of a job of yours"),
+        ("job_action", {"id": job["id"], "action": "explode"}, "cancel, pause, resume, retry, up"),
+        ("submit_job", {"wish": {**WISH, "steps": 0}}, "steps: 0 is not accepted"),
+    ):
+        with pytest.raises(AppError, match=said):
+            ask(endpoint, **given)
 
 
 @pytest.mark.parametrize("file", ["../home/ledger.db", "/etc/passwd", "..", "", "a\x00b", "2026-01-01/none.png", "x" * 5000])

@@ -447,7 +447,10 @@ def test_given_pictures_are_kept_safe_or_refused(address: str) -> None:
 
 def test_only_named_endpoints_are_public(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(named) == {"/generate_image", "/generate_video", "/plan", "/score", "/keep_picture"}
+    work = {"/generate_image", "/generate_video", "/plan", "/score", "/keep_picture"}
+    jobs = {"/submit_job", "/job", "/jobs", "/job_action"}
+    results = {"/library", "/result", "/star_result", "/delete_result", "/restore_result"}
+    assert set(named) == work | jobs | results
 
 
 def test_page_names_no_other_host(address: str) -> None:

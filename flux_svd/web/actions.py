@@ -17,6 +17,7 @@ from flux_svd.job import ENDED, Job, State
 from flux_svd.library import Item, Library
 from flux_svd.plan import describe_plan
 from flux_svd.results import sidecar_of
+from flux_svd.trash import FOLDER
 from flux_svd.web.desk import Desk
 from flux_svd.web.queued import Queued, next_step
 
@@ -161,6 +162,20 @@ class Actions:
     def delete(self, file: str, owner: str) -> dict[str, Any]:
         """Throw a result away; it can be restored for some days."""
         return {"thrown": self._open().delete(self.item(file, owner).path), "file": file}
+
+    def restore(self, thrown: str, owner: str) -> dict[str, Any]:
+        """Put a result of this owner back from the trash.
+
+        Raises:
+            NotFound: nothing of the owner's is in the trash under this id.
+            InvalidRequest: its place is taken.
+        """
+        library = self._open()
+        mine = next((one for one in library.trash() if one.id == thrown), None)
+        sidecars = [] if mine is None else [library.outputs / FOLDER / mine.id / Path(name).name for name in mine.paths[1:]]
+        if mine is None or not any(files.read_json(path).get("owner", "") == owner for path in sidecars):
+            raise NotFound("thrown", thrown, "the id that throwing it away gave")
+        return self._item(library.item(library.restore(thrown)))
 
     def _need(self, job_id: str, owner: str) -> Job:
         try:

@@ -20,7 +20,10 @@ from flux_svd.errors import FluxSvdError, InvalidRequest
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
 from flux_svd.web import parts
+from flux_svd.web.actions import Actions
 from flux_svd.web.desk import Desk, Visitor, visitor_of
+from flux_svd.web.job_api import job_endpoints
+from flux_svd.web.queued import Queued
 
 P = ParamSpec("P")
 
@@ -152,6 +155,9 @@ def add_endpoints(desk: Desk) -> None:
     gr.api(_told(generate_image), api_name="generate_image", **many)
     gr.api(_told(generate_video), api_name="generate_video", **many)
     gr.api(_told(plan), api_name="plan", **many)
+    if isinstance(desk.work, Queued):
+        for name, endpoint in job_endpoints(Actions(desk, desk.work)).items():
+            gr.api(_told(endpoint), api_name=name, **many)
     with gr.Row(visible=False):
         given, text, answer, kept = gr.File(type="filepath"), gr.Textbox(), gr.JSON(), gr.Textbox()
         ask, keep = gr.Button(), gr.Button()

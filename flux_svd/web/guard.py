@@ -51,6 +51,7 @@ class Rules:
         proxied: a proxy stands in front and names the address that asked.
         one_user: whoever reaches the page is the user of this machine.
         sends_a_second, sends_at_once: how often one address may send.
+        also_open: routes of Gradio that are open besides those the page needs.
     """
 
     hosts: tuple[str, ...]
@@ -61,6 +62,7 @@ class Rules:
     one_user: bool = True
     sends_a_second: float = 100.0
     sends_at_once: float = 400.0
+    also_open: tuple[str, ...] = ()
 
 
 def rules_for(profile: Profile, hosts: Iterable[str] = ()) -> Rules:
@@ -128,7 +130,7 @@ class Guard:
         self, scope: Scope, headers: dict[str, str], kind: str, is_upload: bool, limit: int
     ) -> tuple[int, str] | None:
         path: str = scope["path"]
-        if path.startswith(_CLOSED) or (path.startswith("/gradio_api") and not path.startswith(_OPEN)):
+        if path.startswith(_CLOSED) or (path.startswith("/gradio_api") and not path.startswith((*_OPEN, *self.rules.also_open))):
             return 404, "not found"
         if "\x00" in path:
             return 400, "path: no such characters"

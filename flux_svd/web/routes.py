@@ -117,6 +117,19 @@ def endpoints(actions: Actions, send: Callable[..., Response]) -> list[Endpoint]
         item = await run_in_threadpool(actions.item, request.query_params.get("file", ""), owner_of(request.cookies))
         return await run_in_threadpool(functools.partial(send, item.path, download="download" in request.query_params))
 
+    async def star(request: Request) -> Response:
+        starred = _truth(request.query_params, "starred") is not False
+        named, owner = request.query_params.get("file", ""), owner_of(request.cookies)
+        return JSONResponse(await run_in_threadpool(actions.star, named, starred, owner))
+
+    async def delete(request: Request) -> Response:
+        named, owner = request.query_params.get("file", ""), owner_of(request.cookies)
+        return JSONResponse(await run_in_threadpool(actions.delete, named, owner))
+
+    async def restore(request: Request) -> Response:
+        thrown, owner = request.query_params.get("thrown", ""), owner_of(request.cookies)
+        return JSONResponse(await run_in_threadpool(actions.restore, thrown, owner))
+
     one = {"file": "as a search names it"}
     did = {
         "cancel": "stop a job: at once, or at its next step; finished parts are kept",
@@ -139,6 +152,9 @@ def endpoints(actions: Actions, send: Callable[..., Response]) -> list[Endpoint]
         Endpoint("GET", "/library/details", "Request, recipe, run facts and report of a result.", details, one),
         Endpoint("GET", "/library/file", "A result itself.", file, {**one, "download": "offer it as a download"},
                  answers={200: "image/png or video/mp4"}),
+        Endpoint("POST", "/library/star", "Mark a result, or take its mark away.", star, {**one, "starred": "true or false"}),
+        Endpoint("POST", "/library/delete", "Throw a result away.", delete, one, answers={200: "with the id to restore it by"}),
+        Endpoint("POST", "/library/restore", "Put a result back.", restore, {"thrown": "the id that throwing it away gave"}),
     ]  # fmt: skip
 
 

@@ -5,11 +5,13 @@ On one's own machine it is served by uvicorn; in Colab and in a Space Gradio sta
 
 from __future__ import annotations
 
+import importlib.metadata
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ LEAVE_SECONDS = 3  # that open pages are given when the server ends
 MAX_WAITING = 64  # events of all pages; more are refused with Gradio's own words
 MAX_AT_WORK = 400  # events at work at once; each page that watches a job is one of them
 _ICON = STATIC / "icon.png"
+_MCP = "/gradio_api/mcp"
 
 
 def run_app(
@@ -66,22 +69,24 @@ def run_app(
     hosts: tuple[str, ...] = (),
     accounts: Accounts | None = None,
     metrics_token: str = "",
+    mcp: bool = False,
 ) -> None:
     """Serve the app on this machine until it is interrupted.
 
     Args:
         public: allow an address that others can reach; `hosts` then names what they call it, and `accounts` who may enter.
+        mcp: let language models use the named endpoints, by the Model Context Protocol.
         metrics_token: who sends it as a bearer may read /metrics from anywhere; without one only this machine may.
 
     Raises:
         InvalidRequest: `host` can be reached from outside and that was not asked for, nobody said by which name, or there is
-            no password; or the port is taken.
+            no password; or the port is taken; or `mcp` cannot be.
     """
     check_bind(host, public=public, hosts=hosts, accounts=accounts)
     check_port(host, port)
     hide_tokens()
     session = Session(home=home, output_dir=output_dir, vram_bytes=vram_bytes, owner="the app")
-    app = make_app(session, hosts=hosts, accounts=accounts, metrics_token=metrics_token)
+    app = make_app(session, hosts=hosts, accounts=accounts, metrics_token=metrics_token, mcp=mcp)
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=LEAVE_SECONDS,
@@ -144,9 +149,16 @@ def check_port(host: str, port: int) -> None:
 
 
 def make_app(
-    session: Session, *, hosts: tuple[str, ...] = (), accounts: Accounts | None = None, metrics_token: str = ""
+    session: Session, *, hosts: tuple[str, ...] = (), accounts: Accounts | None = None, metrics_token: str = "",
+    mcp: bool = False,
 ) -> ASGIApp:
-    """Return the whole app for one's own machine, guarded."""
+    """Return the whole app for one's own machine, guarded.
+
+    Raises:
+        InvalidRequest: `mcp` cannot be, with the reason.
+    """
+    if mcp:
+        check_mcp(accounts)
     queued = Queued(Ledger(session.home), session.output_dir.resolve())
     shelf, page = _make_page(session, queued)
     routes = [*_routes(shelf, page.desk), *_program_routes(page.desk, queued, metrics_token)]
@@ -155,9 +167,26 @@ def make_app(
         app,
         page.blocks,
         path="/",
-        **_manners(),
+        **{**_manners(), "mcp_server": mcp},
     )
-    return protect(mounted, rules_for("local", hosts), accounts, machine_cookie(session.home))
+    rules = rules_for("local", hosts)
+    if mcp:
+        if not page.blocks.mcp_server:  # Gradio notes why, and goes on without
+            raise InvalidRequest("mcp", "on", f"off here: {page.blocks.mcp_error}")
+        rules = replace(rules, also_open=(_MCP,))
+    return protect(mounted, rules, accounts, machine_cookie(session.home))
+
+
+def check_mcp(accounts: Accounts | None) -> None:
+    """Refuse to serve the Model Context Protocol where it is not safe or not installed."""
+    if accounts is not None:
+        raise InvalidRequest("mcp", "on", "off while there are passwords: whoever reaches it could use it without one")
+    try:
+        installed = importlib.metadata.version("mcp")
+    except importlib.metadata.PackageNotFoundError:
+        installed = "none"
+    if not installed.startswith("1."):  # gradio 6.31 calls what version 2 has no more
+        raise InvalidRequest("mcp", f"on with mcp {installed}", 'version 1 of the package mcp: pip install "mcp<2"')
 
 
 def protect(app: ASGIApp, rules: Rules, accounts: Accounts | None = None, machine: str = "") -> ASGIApp:
