@@ -218,7 +218,7 @@ def models_of(recipe: Recipe) -> tuple[str, ...]:
     if isinstance(recipe, ImageRecipe):
         return (recipe.model,)
     drawn = dict.fromkeys(key.model for key in recipe.keyframes if isinstance(key, ImageRecipe))
-    return (*drawn, recipe.transitions[0].model)
+    return (*drawn, recipe.model)
 
 
 def describe_making(request: Request, recipe: Recipe) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from flux_svd.errors import InvalidRequest
 
-Family = Literal["flux1", "flux2-klein", "flux2", "svd", "clip"]
+Family = Literal["flux1", "flux2-klein", "flux2", "svd", "ltx", "wan", "clip"]
 Control = Literal["guidance", "negative_prompt", "cfg_scale", "references", "start"]
 GuidanceKind = Literal["none", "embedded", "classifier-free"]
 
@@ -82,6 +82,9 @@ class ModelSpec:
         prompt_tokens: how many tokens the text encoder that carries the meaning reads; the rest of a prompt is cut.
         obeys: the controls that change this model's result.
         references_max: how many reference pictures it takes.
+        frame_step: of a video model that makes a stretch of film in one pass: its keyframes lie this many frames apart, or a
+            multiple; 0 of others.
+        keyframes_at_once: how many keyframes such a stretch may have.
         pocket: tiny, carried inside the package, made to try and to test the program.
     """
 
@@ -105,12 +108,18 @@ class ModelSpec:
     work: WorkingMemory = WorkingMemory()
     obeys: frozenset[Control] = frozenset()
     references_max: int = 0
+    frame_step: int = 0
+    keyframes_at_once: int = 0
     pocket: bool = False
     unconfirmed: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
         return sum(component.parameters for component in self.components)
+
+    @property
+    def makes_films(self) -> bool:
+        return self.family in VIDEO_FAMILIES
 
     def bytes_at(self, precision: str) -> int:
         """Return the bytes of all weights at `precision` (bf16, fp16 or fp32)."""
@@ -146,6 +155,11 @@ SVD_COMMUNITY = Licence(
     "https://stability.ai/license",
     "Free for research, for private use and for companies under one million US dollars of yearly revenue that register; "
     "above that a paid licence. The licence file that comes with the weights decides.", needs_consent=True,
+)
+
+LTX_OPEN = Licence(
+    "ltx-video-open-weights", "LTX-Video Open Weights License 0.X", "https://huggingface.co/Lightricks/LTX-Video-0.9.5",
+    "Read it before use: its terms are not told here, since its text was not at hand.", needs_consent=True,
 )
 
 _CLIP_L = Component("text_encoder", 123_060_480, leaf=37_945_344)
@@ -184,6 +198,7 @@ _KLEIN_9B_PARTS = (
     _QWEN3_8B, Component("transformer", 9_078_581_248, ((8, 436_208_128), (24, 218_104_064))), _FLUX2_VAE,
 )
 _KLEIN_9B_WORK = replace(_FLUX2_WORK, step=178_200)
+_T5_FOR_LTX = replace(_T5_XXL, folder="text_encoder")
 _SVD_BLOCKS = (
     (1, 22_018_884), (1, 77_829_764), (1, 294_104_324), (1, 85_232_642),
     (1, 196_674_563), (1, 489_498_886), (1, 132_929_926), (1, 36_052_166),
@@ -239,6 +254,41 @@ _ROWS: tuple[ModelSpec, ...] = (
         sources=("model card of the repository: 14 frames at 576x1024",),
     ),
     ModelSpec(
+        name="ltx", title="LTX-Video 0.9.5 (2B)", family="ltx", repo="Lightricks/LTX-Video-0.9.5", licence=LTX_OPEN, steps=40,
+        guidance=5.0, size=(768, 512), size_multiple=32, prompt_tokens=256, frame_step=8, keyframes_at_once=61,
+        components=(
+            _T5_FOR_LTX, Component("transformer", 1_923_385_472, ((28, 67_155_968),)), Component("vae", 934_991_538),
+        ),
+        work=WorkingMemory(step=12, decode=200, encode=200),
+        sources=(
+            "diffusers 0.42.1, LTXConditionPipeline: repository, 40 steps, 768x512, sides by 32; its VAE: 8k+1 frames",
+            "diffusers documentation of LTX-Video: guidance 5.0, decode_timestep 0.05, image_cond_noise_scale 0.025",
+        ),
+        unconfirmed=(
+            "never run with its published weights here, only with tiny random parts of its classes",
+            "the licence text was not read", "the VAE was counted by the configuration of 0.9.1",
+            "working memory is an estimate, not counted",
+        ),
+    ),
+    ModelSpec(
+        name="wan-flf", title="Wan 2.1 first and last frame (14B)", family="wan", repo="Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",
+        licence=APACHE, steps=50, guidance=5.0, size=(1280, 720), size_multiple=16, prompt_tokens=512, frame_step=4,
+        keyframes_at_once=2,
+        components=(
+            Component("text_encoder", 5_680_910_336, leaf=1_050_148_864), Component("image_encoder", 630_766_080, leaf=6_553_600),
+            Component("transformer", 16_395_536_704, ((40, 403_838_464),)), Component("vae", 126_892_531),
+        ),
+        work=WorkingMemory(step=120, decode=800, encode=800),
+        sources=(
+            "diffusers 0.42.1, WanImageToVideoPipeline: last_image, 50 steps, guidance 5.0, sides by 16, 4k+1 frames",
+            "page of the repository: apache-2.0", "diffusers scripts/convert_wan_to_diffusers.py: configurations",
+        ),
+        unconfirmed=(
+            "never run with its published weights here, only with tiny random parts of its classes",
+            "working memory is an estimate, not counted",
+        ),
+    ),
+    ModelSpec(
         name="clip-vit-b-32", title="CLIP ViT-B/32 (OpenAI)", family="clip", repo="timm/vit_base_patch32_clip_224.openai",
         licence=MIT, components=(Component("", 151_277_313),), prompt_tokens=77,
         sources=("open_clip 3.3 pretrained configuration ViT-B-32 / openai", "github.com/openai/CLIP LICENSE"),
@@ -271,6 +321,7 @@ _POCKET_ROWS: tuple[ModelSpec, ...] = (
 )
 
 MODELS: dict[str, ModelSpec] = {row.name: row for row in (*_ROWS, *_POCKET_ROWS)}
+VIDEO_FAMILIES: tuple[Family, ...] = ("svd", "ltx", "wan")
 IMAGE_FAMILIES: tuple[Family, ...] = ("flux1", "flux2-klein", "flux2")
 
 # Which model `auto` prefers, best first; the last one is always here.

@@ -5,7 +5,16 @@ from __future__ import annotations
 import time
 
 from flux_svd.plan import Plan
-from flux_svd.recipe import ImageRecipe, PlannedRecipe, TransitionRecipe, VideoRecipe, candidates_of, fingerprint, latents_name
+from flux_svd.recipe import (
+    ImageRecipe,
+    OnePassRecipe,
+    PlannedRecipe,
+    TransitionRecipe,
+    VideoRecipe,
+    candidates_of,
+    fingerprint,
+    latents_name,
+)
 from flux_svd.store import StageKind, Store
 
 
@@ -60,10 +69,11 @@ class Clock:
         if isinstance(recipe, VideoRecipe):
             for candidate in dict.fromkeys(one for keyframe in recipe.keyframes for one in candidates_of(keyframe)):
                 self._count_picture(candidate, plan)
-            first = recipe.transitions[0]
-            self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{first.method}"
+            first = recipe.parts[0]
+            method = "one pass" if isinstance(first, OnePassRecipe) else first.method
+            self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{method}"
             if not self._is_kept(recipe, "mp4"):
-                parts = [recipe] if recipe.join_share else recipe.transitions
+                parts = [recipe] if recipe.join_share else recipe.parts
                 self.steps_left["animate"] += sum(part.unet_calls for part in parts if not self._is_kept(part, "npy"))
         else:
             for candidate in candidates_of(recipe):
@@ -76,7 +86,7 @@ class Clock:
         if not self._is_kept(recipe, "png"):
             self.steps_left["draw"] += recipe.steps - recipe.first_step
 
-    def _is_kept(self, recipe: ImageRecipe | TransitionRecipe | VideoRecipe, kind: StageKind) -> bool:
+    def _is_kept(self, recipe: ImageRecipe | TransitionRecipe | OnePassRecipe | VideoRecipe, kind: StageKind) -> bool:
         name = latents_name(recipe) if kind == "npy" else fingerprint(recipe)
         return self.store.stage_file(name, kind).exists()
 

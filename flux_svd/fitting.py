@@ -41,7 +41,9 @@ def choose_precision(spec: ModelSpec, budget: Budget) -> tuple[Precision, str]:
 
 def usual_shape(spec: ModelSpec) -> Shape:
     """Return the shape of what `spec` makes when nothing else is asked for."""
-    if spec.family == "svd":
+    if spec.keyframes_at_once:
+        return Shape(*spec.size, frames=25, decode_chunk=25)
+    if spec.makes_films:
         return Shape(*spec.size, frames=25, decode_chunk=CHUNKS[-1][0])  # the most SVD was trained for
     return Shape(*spec.size, tile=TILES[-1])
 
@@ -71,9 +73,10 @@ def fit_film(
     Raises:
         DoesNotFit: as `place`.
     """
-    shapes = [Shape(*size, frames=frames, decode_chunk=chunk) for chunk, _ in CHUNKS]
+    chunks = [frames] if spec.keyframes_at_once else [chunk for chunk, _ in CHUNKS]
+    shapes = [Shape(*size, frames=frames, decode_chunk=chunk) for chunk in chunks]
     fit = _first_fit(spec, precision, shapes, budget, notes)
-    if fit.shape.decode_chunk != CHUNKS[0][0]:
+    if fit.shape.decode_chunk not in (frames, CHUNKS[0][0]):
         notes.append(Decision("decode", f"{fit.shape.decode_chunk} frames at once", f"{CHUNKS[0][0]} do not fit"))
     return fit
 

@@ -222,7 +222,7 @@ class Library:
                 names.add(fingerprint(recipe))
                 if isinstance(recipe, VideoRecipe):
                     names |= {fingerprint(part) for part in recipe.keyframes}
-                    names |= {fingerprint(part) for part in recipe.transitions}
+                    names |= {fingerprint(part) for part in recipe.parts}
         return names
 
     def close(self) -> None:

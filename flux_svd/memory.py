@@ -124,7 +124,7 @@ def work_of(spec: ModelSpec, precision: str, shape: Shape) -> Work:
     """Return what `spec` takes beside its weights to make something of this shape."""
     element = BYTES_PER_PARAMETER[precision]
     pixels, halves = shape.width * shape.height, element / 2  # the catalogue counts at two bytes an element
-    if spec.family == "svd":
+    if spec.makes_films:
         # The VAE encodes in float32 whatever the rest computes in: half precision overflows there.
         widened = spec.component_bytes("vae", "fp32") - spec.component_bytes("vae", precision)
         encode = int(DECODE_ALLOWANCE * spec.work.encode * pixels * 2) + widened

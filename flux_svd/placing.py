@@ -55,6 +55,8 @@ def placements(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) ->
     devices: list[Device] = [budget.device] if budget.device == "cpu" else [budget.device, "cpu"]
     for device in devices:
         for row in _on(device, spec, precision, work):
+            if spec.keyframes_at_once and row.offload not in ("none", "model"):
+                continue  # engines of one pass are placed as a whole
             if row.peak_bytes <= (rooms[0] if device == budget.device else rooms[1]) and row.host_peak_bytes <= rooms[1]:
                 yield row
 
@@ -104,7 +106,7 @@ def one_part_bytes(spec: ModelSpec, precision: str, work: Work) -> int:
         elif part.folder == "vae":
             own = max(work.encode_bytes, work.decode_bytes)
         else:  # the work counted for encoding is the VAE's in video models, the text encoder's in others
-            own = 0 if spec.family == "svd" else work.encode_bytes
+            own = 0 if spec.makes_films else work.encode_bytes
         most = max(most, part.bytes_at(precision) + own)
     return most
 
@@ -156,7 +158,7 @@ def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budg
         return f"It fits at {fitting.width} × {fitting.height}."
     if shape.references and can_place(spec, precision, replace(shape, references=shape.references - 1), budget):
         return "It fits with one reference fewer."
-    others = [row for row in MODELS.values() if row.family != "clip" and (row.family == "svd") == (spec.family == "svd")]
+    others = [row for row in MODELS.values() if row.family != "clip" and row.makes_films == spec.makes_films]
     for other in sorted(others, key=lambda row: -row.parameters):
         if other.parameters < spec.parameters and other.name != spec.name:
             size = replace(shape, width=min(shape.width, other.size_max), height=min(shape.height, other.size_max))

@@ -15,6 +15,7 @@ from flux_svd.recipe import (
     GivenPicture,
     ImageRecipe,
     KeyframeRecipe,
+    OnePassRecipe,
     PlannedRecipe,
     Selection,
     TransitionRecipe,
@@ -178,7 +179,7 @@ def stage_names(plan: Plan) -> frozenset[str]:
 
 def film_stage_names(film: VideoRecipe) -> set[str]:
     """Return the fingerprints of the stages of a film: itself, its transitions, its keyframes and what they are drawn after."""
-    names = {fingerprint(film), latents_name(film), *(fingerprint(part) for part in film.transitions)}
+    names = {fingerprint(film), latents_name(film), *(fingerprint(part) for part in film.parts)}
     return names.union(*(_picture_names(keyframe) for keyframe in film.keyframes))
 
 
@@ -197,7 +198,7 @@ def disk_bytes(plan: Plan) -> int:
     for recipe in plan.recipes:
         pixels = recipe.width * recipe.height
         if isinstance(recipe, VideoRecipe):
-            frames = sum(part.kept_frames for part in recipe.transitions)
+            frames = sum(part.kept_frames for part in recipe.transitions) + 48 * sum(part.frames for part in recipe.passes)
             pictures = sum(max(1, len(candidates_of(key))) for key in recipe.keyframes)
             total += pictures * pixels * 3 + frames * pixels // 64 * 4 * 4 + recipe.frames * pixels // 4
         else:
@@ -214,7 +215,7 @@ def _planned(values: Mapping[str, Any]) -> PlannedRecipe:
 
 def _keyframe(values: Mapping[str, Any]) -> KeyframeRecipe:
     recipe = any_recipe_from_json(json.dumps(values))
-    if isinstance(recipe, TransitionRecipe | VideoRecipe):
+    if isinstance(recipe, TransitionRecipe | OnePassRecipe | VideoRecipe):
         raise ValueError(f"{recipe.kind}: no keyframe")
     return recipe
 

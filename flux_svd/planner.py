@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from flux_svd import memory, presets, selection, storyboard, timeline
+from flux_svd import memory, passes, presets, selection, storyboard, timeline
 from flux_svd.catalog import (
     AUTO_IMAGE,
     AUTO_VIDEO,
     IMAGE_FAMILIES,
     MODELS,
+    VIDEO_FAMILIES,
     Family,
     ModelSpec,
     find_model,
@@ -27,6 +28,7 @@ from flux_svd.recipe import (
     GivenPicture,
     ImageRecipe,
     KeyframeRecipe,
+    OnePassRecipe,
     TransitionRecipe,
     Versions,
     VideoRecipe,
@@ -103,24 +105,32 @@ def _plan_film(
     locked: Mapping[str, ImageRecipe],
 ) -> Plan:
     told: list[Decision] = []
-    line = timeline.lay_out(request, told)
+    named = MODELS.get(request.video_model)
+    line = timeline.lay_out(request, told, named.frame_step if named else 0)
     if all(timed.picture for timed in line.stages):
         spec = None
         notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
     else:
         spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
-    video = _choose(request.video_model, "video_model", AUTO_VIDEO, ("svd",), budget, inventory, notes, like=spec)
+    video = _choose(request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, budget, inventory, notes, like=spec)
     multiple = max(spec.size_multiple if spec else 1, video.size_multiple)
     width, height = _size(request, spec or video, spec.film_size if spec else video.size, multiple, notes)
     _check_sides(width, height, video)
     notes += told
     keyframes, fits = _keyframes(request, spec, line, (width, height), seed, budget, inventory, notes, locked)
-    transitions = _transitions(request, video, keyframes, line, seed, budget, notes)
-    longest = max(part.frames for part in transitions)
-    moving = fit_film(video, transitions[0].precision, (width, height), longest, budget, notes)
-    chunk = moving.shape.decode_chunk
+    transitions: tuple[TransitionRecipe, ...] = ()
+    stretches: tuple[OnePassRecipe, ...] = ()
+    precision = choose_precision(video, budget)[0]
+    if video.keyframes_at_once:
+        versions = installed_versions("torch", "diffusers", "transformers")
+        stretches = passes.make_passes(request, video, keyframes, line, seed, precision, versions, notes)
+    else:
+        transitions = _transitions(request, video, keyframes, line, seed, budget, notes)
+    longest = max([part.frames for part in transitions] + [part.frames for part in stretches])
+    moving = fit_film(video, precision, (width, height), longest, budget, notes)
+    chunk = CHUNKS[0][0] if stretches else moving.shape.decode_chunk
     film = VideoRecipe(
-        keyframes=keyframes, transitions=transitions, width=width, height=height, fps=request.fps,
+        keyframes=keyframes, transitions=transitions, passes=stretches, width=width, height=height, fps=request.fps,
         decode_chunk=chunk,
         decode_overlap=dict(CHUNKS)[chunk],  # 2 leave a third of the worst frame's error of no overlap (tiny random weights)
         join_share=_join_share(request, transitions), colour_match=request.colour_match, fade_frames=3,
@@ -215,7 +225,7 @@ def _join_share(request: VideoRequest, transitions: tuple[TransitionRecipe, ...]
     Raises:
         InvalidRequest: they cannot be made together.
     """
-    if not request.smooth_joins or len(transitions) == 1:
+    if not request.smooth_joins or len(transitions) < 2:
         return 0.0
     able = ", ".join(name for name, other in METHODS.items() if other.samples in ("bidirectional", "vibid"))
     if METHODS[request.transition].samples not in ("bidirectional", "vibid"):

@@ -153,10 +153,44 @@ class TransitionRecipe:
 
 
 @dataclass(frozen=True)
+class OnePassRecipe:
+    """A stretch of film that a model makes in one pass from all keyframes in it.
+
+    Attributes:
+        keyframes: fingerprints of their recipes, in order.
+        positions: their frames, the first 0 and the last `frames` − 1.
+        frame_rate: frames a second, which the model is told where it asks.
+    """
+
+    model: str
+    revision: str
+    prompt: str
+    keyframes: tuple[str, ...]
+    positions: tuple[int, ...]
+    seed: int
+    width: int
+    height: int
+    frames: int
+    frame_rate: int
+    steps: int
+    guidance: float
+    prompt_tokens: int
+    precision: Precision
+    versions: Versions
+    kind: Literal["one-pass"] = "one-pass"
+
+    @property
+    def unet_calls(self) -> int:
+        """Steps: the even measure of its time."""
+        return self.steps
+
+
+@dataclass(frozen=True)
 class VideoRecipe:
     """One film: keyframes, the transitions between neighbours, and how they become a file.
 
     Attributes:
+        passes: instead of transitions, of models that take several keyframes at once; neighbours share a keyframe.
         decode_chunk, decode_overlap: latent frames decoded together, and shared by neighbouring chunks.
         join_share: share of the steps, the last ones, in which all transitions are denoised together with windows across the
             inner keyframes; 0 makes each transition alone. An experiment.
@@ -177,15 +211,27 @@ class VideoRecipe:
     fade_frames: int
     crf: int
     versions: Versions
+    passes: tuple[OnePassRecipe, ...] = ()
     kind: Literal["video"] = "video"
 
     @property
+    def parts(self) -> tuple[TransitionRecipe, ...] | tuple[OnePassRecipe, ...]:
+        return self.passes or self.transitions
+
+    @property
+    def model(self) -> str:
+        """Name of the video model."""
+        return self.parts[0].model
+
+    @property
     def frames(self) -> int:
-        return sum(part.kept_frames - 1 for part in self.transitions) + 1
+        return self.key_positions[-1] + 1
 
     @property
     def unet_calls(self) -> int:
         """UNet calls of all transitions, and of the windows across inner keyframes."""
+        if self.passes:
+            return sum(part.steps for part in self.passes)
         windows = (len(self.transitions) - 1) * first_steps(self.transitions[0].steps, self.join_share)
         return sum(part.unet_calls for part in self.transitions) + 2 * windows
 
@@ -195,6 +241,9 @@ class VideoRecipe:
         positions = [0]
         for part in self.transitions:
             positions.append(positions[-1] + part.kept_frames - 1)
+        for stretch in self.passes:
+            begin = positions[-1]
+            positions += [begin + place for place in stretch.positions[1:]]
         return tuple(positions)
 
     @property
@@ -204,12 +253,13 @@ class VideoRecipe:
 
 Recipe = ImageRecipe | VideoRecipe
 PlannedRecipe = Recipe | Selection
-AnyRecipe = KeyframeRecipe | TransitionRecipe | VideoRecipe
+AnyRecipe = KeyframeRecipe | TransitionRecipe | OnePassRecipe | VideoRecipe
 _KINDS: dict[str, type[AnyRecipe]] = {
     "image": ImageRecipe,
     "given": GivenPicture,
     "selection": Selection,
     "transition": TransitionRecipe,
+    "one-pass": OnePassRecipe,
     "video": VideoRecipe,
 }
 
@@ -264,10 +314,11 @@ def with_keyframes(film: VideoRecipe, keyframes: Sequence[KeyframeRecipe]) -> Vi
         settled.append(renamed(new, names))
         names[fingerprint(old)] = fingerprint(settled[-1])
     transitions = tuple(replace(part, start=names[part.start], end=names[part.end]) for part in film.transitions)
-    return replace(film, keyframes=tuple(settled), transitions=transitions)
+    passes = tuple(replace(part, keyframes=tuple(names[one] for one in part.keyframes)) for part in film.passes)
+    return replace(film, keyframes=tuple(settled), transitions=transitions, passes=passes)
 
 
-def latents_name(recipe: ImageRecipe | TransitionRecipe | VideoRecipe) -> str:
+def latents_name(recipe: ImageRecipe | TransitionRecipe | VideoRecipe | OnePassRecipe) -> str:
     """Return the name of the recipe's latents: recipes that differ only in how they are decoded and encoded share them."""
     if isinstance(recipe, ImageRecipe):
         return fingerprint(replace(recipe, decode_tile=0))

@@ -121,8 +121,9 @@ def _with_versions(recipe: Recipe, now: PlannedRecipe) -> Recipe:
         dataclasses.replace(key, versions=drawn) if isinstance(key, ImageRecipe) else key for key in recipe.keyframes
     )
     film = with_keyframes(recipe, keyframes)
-    transitions = tuple(dataclasses.replace(part, versions=now.transitions[0].versions) for part in film.transitions)
-    return dataclasses.replace(film, transitions=transitions, versions=now.versions)
+    transitions = tuple(dataclasses.replace(part, versions=now.parts[0].versions) for part in film.transitions)
+    passes = tuple(dataclasses.replace(part, versions=now.parts[0].versions) for part in film.passes)
+    return dataclasses.replace(film, transitions=transitions, passes=passes, versions=now.versions)
 
 
 def _changes(then: Recipe, now: Recipe, path: Path, device: str) -> Iterator[str]:
@@ -145,14 +146,14 @@ def _versions(recipe: Recipe) -> Versions:
     if isinstance(recipe, ImageRecipe):
         return recipe.versions
     drawn = [key.versions for key in recipe.keyframes if isinstance(key, ImageRecipe)]
-    return tuple(itertools.chain(recipe.versions, recipe.transitions[0].versions, *drawn))
+    return tuple(itertools.chain(recipe.versions, recipe.parts[0].versions, *drawn))
 
 
 def _revisions(recipe: Recipe) -> list[tuple[str, str]]:
     if isinstance(recipe, ImageRecipe):
         return [(recipe.model, recipe.revision)]
     drawn = [(key.model, key.revision) for key in recipe.keyframes if isinstance(key, ImageRecipe)]
-    return [*drawn, *((part.model, part.revision) for part in recipe.transitions)]
+    return [*drawn, *((part.model, part.revision) for part in recipe.parts)]
 
 
 def _lowest_psnr(first: Path, second: Path) -> float | None:

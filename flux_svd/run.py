@@ -39,6 +39,7 @@ from flux_svd.recipe import (
     GivenPicture,
     ImageRecipe,
     KeyframeRecipe,
+    OnePassRecipe,
     PlannedRecipe,
     Selection,
     TransitionRecipe,
@@ -54,6 +55,7 @@ from flux_svd.selection import LIMITS
 from flux_svd.store import Stage, Store
 
 if TYPE_CHECKING:
+    from flux_svd.engines.decode import DecodedFilm
     from flux_svd.engines.trail import Trail
 
 _LOG = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ class Run:
             likeness = [self.keyframes.likeness(key) for key in planned.keyframes]
             scores = {**self._film_scores(keys, recipe), **pairs, "likeness": [_rounded_or_none(value) for value in likeness]}
             scores |= {"choices": rows} if any(rows := [explain_choice(key) for key in made]) else {}
-        run = self._facts(recipe.transitions[0].model, scores)
+        run = self._facts(recipe.model, scores)
         return self._save_film(film.data, made, recipe, dataclasses.replace(run, ends=ends, report=report))
 
     def _film(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> Stage:
@@ -122,6 +124,8 @@ class Run:
         if kept is not None:
             self.reused += 1
             return kept
+        if recipe.passes:
+            return self._keep_film(name, recipe, self._film_of_passes(recipe, keys))
         if recipe.join_share:
             self._animate_together(recipe, keys)
         else:
@@ -132,7 +136,12 @@ class Run:
         from flux_svd.engines.decode import stitch  # with torch, which the engine has loaded by now
 
         latents = stitch(map(self._latents, [recipe] if recipe.join_share else recipe.transitions))
-        film = engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
+        return self._keep_film(
+            name, recipe, engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
+        )
+
+    def _keep_film(self, name: str, recipe: VideoRecipe, film: DecodedFilm) -> Stage:
+        """Encode and keep a film as its frames come."""
         data = encode_film(self._to_encode(film.frames), fps=recipe.fps, crf=recipe.crf, scratch=self.store.scratch)
         ends = {
             "raw_psnr": [_rounded(value) for value in film.raw_psnr],
@@ -280,6 +289,46 @@ class Run:
         engine = self.engines.svd(self.plan.placement_of(first.model), first.precision)
         self._keep_latents(name, engine.sample_together(recipe, keys, self._on_step("animate", 0, 0, "animate")))
 
+    def _film_of_passes(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> DecodedFilm:
+        """Return the film of a model that takes several keyframes at once; each stretch is a stage."""
+        from flux_svd.engines.onepass import exact_film  # with torch, which an engine needs anyway
+
+        begin = 0
+        for n, part in enumerate(recipe.passes, 1):
+            self._pass(part, keys[begin : begin + len(part.keyframes)], n, len(recipe.passes))
+            begin += len(part.keyframes) - 1
+        self._tell("decode")
+        first = recipe.passes[0]
+        engine = self.engines.one_pass(self.plan.placement_of(first.model), first.precision)
+        return exact_film(map(self._stretch, recipe.passes), keys, [engine.round_trip(key) for key in keys], recipe)
+
+    def _pass(self, recipe: OnePassRecipe, keys: Sequence[Image.Image], item: int, items: int) -> None:
+        """Make and keep the frames of a stretch, unless they were made before."""
+        if self.store.find_stage(fingerprint(recipe), "npy") is not None:
+            self.reused += 1
+            return
+
+        def made() -> NDArray[np.uint8]:
+            self._tell("load", item, items)
+            engine = self.engines.one_pass(self.plan.placement_of(recipe.model), recipe.precision)
+            return engine.make(recipe, keys, self._on_step("animate", item, items, "animate"))
+
+        buffer = io.BytesIO()
+        np.save(buffer, self._enduring(lambda: recipe, made), allow_pickle=False)
+        self.store.keep_stage(fingerprint(recipe), "npy", buffer.getvalue())
+
+    def _stretch(self, recipe: OnePassRecipe) -> NDArray[np.uint8]:
+        """Return the kept frames (n, height, width, 3) of a stretch.
+
+        Raises:
+            StorageFailed: they are no longer there.
+        """
+        kept = self.store.find_stage(fingerprint(recipe), "npy")
+        if kept is None:
+            raise StorageFailed(f"a finished stretch is gone from {self.store.stages}; run again to make it anew")
+        frames: NDArray[np.uint8] = np.load(io.BytesIO(kept.data), allow_pickle=False)
+        return frames
+
     def _keep_latents(self, name: str, latents: NDArray[np.float32]) -> None:
         buffer = io.BytesIO()
         np.save(buffer, latents, allow_pickle=False)
@@ -318,7 +367,7 @@ class Run:
                 return work()
             except OutOfMemory as error:
                 recipe = current()
-                model = recipe.transitions[0].model if isinstance(recipe, VideoRecipe) else getattr(recipe, "model", "")
+                model = recipe.model if isinstance(recipe, VideoRecipe) else getattr(recipe, "model", "")
                 self.plan = next_rung(self.plan, Failure(model, error.phase, fingerprint(recipe)))
             change = self.plan.decisions[-1]
             said = f"{change.what} {change.why}: {change.value}"

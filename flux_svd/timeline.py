@@ -15,6 +15,7 @@ from flux_svd.request import MAX_FRAMES, StageWish, VideoRequest
 from flux_svd.storyboard import MAX_TRAINED_FRAMES, MIN_TRAINED_FRAMES, MotionStage
 
 USUAL_FRAMES = 23  # 3 keyframes → 45 frames, 3.75 s at 12 fps
+USUAL_STEPPED = 25  # 8 · 3 + 1 and 4 · 6 + 1: the usual length of models that make films in steps of frames
 USUAL_KEYFRAMES = 3
 
 
@@ -51,26 +52,33 @@ class Timeline:
     ways: tuple[Way, ...]
 
 
-def lay_out(request: VideoRequest, notes: list[Decision]) -> Timeline:
+def lay_out(request: VideoRequest, notes: list[Decision], frame_step: int = 0) -> Timeline:
     """Return the timeline of the wish, and add to `notes` what was decided.
+
+    Args:
+        frame_step: of a model that makes a stretch in one pass, which needs keyframes a multiple of it apart, and no bridges.
 
     Raises:
         InvalidRequest: the wished lengths do not go together, or make a film of more than `MAX_FRAMES` frames.
     """
     total = _total_frames(request, notes)
     keyframes = _count_keyframes(request, total)
-    lengths = _lengths(request, total, keyframes - 1 + request.loop)
+    lengths = _lengths(request, total, keyframes - 1 + request.loop, USUAL_STEPPED if frame_step else USUAL_FRAMES)
     frames = sum(lengths) - len(lengths) + 1
     if frames > MAX_FRAMES:
         field = next(name for name in ("lengths", "frames_per_transition", "stages", "keyframes") if getattr(request, name))
         raise InvalidRequest(field, getattr(request, field), f"lengths that make at most {MAX_FRAMES} frames, not {frames}")
-    parts = [_parts(length) for length in lengths]
+    if frame_step:
+        _check_steps(request, lengths, frame_step)
+    parts = [(length,) if frame_step else _parts(length) for length in lengths]
     stages = _stages(request, keyframes, parts, notes)
     seeds = _transition_seeds(request, len(lengths))
     ways = tuple(Way(n, gap, part, seeds[gap]) for gap, within in enumerate(parts) for part, n in enumerate(within))
     if request.loop:
         notes.append(Decision("loop", "the last keyframe is the first", "drawn once"))
     longest = max(lengths)
+    if frame_step:
+        return Timeline(stages, ways)
     if longest > MAX_TRAINED_FRAMES:
         inserted = len(ways) - len(lengths)
         notes.append(Decision("bridges", f"{inserted} {'keyframe' if inserted == 1 else 'keyframes'} between",
@@ -145,14 +153,23 @@ def _count_keyframes(request: VideoRequest, total: int | None) -> int:
     return USUAL_KEYFRAMES
 
 
-def _lengths(request: VideoRequest, total: int | None, gaps: int) -> tuple[int, ...]:
+def _check_steps(request: VideoRequest, lengths: Sequence[int], step: int) -> None:
+    wrong = next((length for length in lengths if (length - 1) % step), None)
+    if wrong is not None:
+        ways = ("lengths", "total_frames", "seconds", "frames_per_transition", "stages")
+        field = next((name for name in ways if getattr(request, name)), "lengths")
+        raise InvalidRequest(field, getattr(request, field), f"for this video model transitions of a multiple of {step} frames, "
+                             f"plus one: {step + 1}, {2 * step + 1}, {3 * step + 1} …; one would have {wrong}")
+
+
+def _lengths(request: VideoRequest, total: int | None, gaps: int, usual: int = USUAL_FRAMES) -> tuple[int, ...]:
     if request.lengths is not None:
         if len(request.lengths) != gaps:
             raise InvalidRequest("lengths", request.lengths, f"{gaps} of them, one for each transition")
         return request.lengths
     if total is not None:
         return storyboard.frames_of_gaps(total, gaps + 1)
-    usual = request.frames_per_transition or USUAL_FRAMES
+    usual = request.frames_per_transition or usual
     own = [wish.length for wish in request.stages or ()]
     if len(own) > gaps and own[gaps] is not None:
         raise InvalidRequest(f"stages.{gaps}.length", own[gaps], "no length: no transition follows the last stage of a film "

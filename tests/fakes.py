@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from flux_svd.progress import OnStep
-from flux_svd.recipe import ImageRecipe, TransitionRecipe, VideoRecipe
+from flux_svd.recipe import ImageRecipe, OnePassRecipe, TransitionRecipe, VideoRecipe
 from flux_svd.session import Session
 
 
@@ -39,6 +39,7 @@ class FakeEngines:
         return self
 
     svd = flux
+    one_pass = flux
 
     def scorer(self, model: str) -> FakeEngines:
         return self
@@ -93,6 +94,18 @@ class FakeEngines:
             on_step(call, film.unet_calls, None)
         parts = [_mixed(*keyframes[n : n + 2], part) for n, part in enumerate(film.transitions)]
         return np.concatenate([*(part[:-1] for part in parts[:-1]), parts[-1]])
+
+    def make(self, recipe: OnePassRecipe, keyframes: Sequence[Image.Image], on_step: OnStep) -> Any:
+        self.calls.append("pass")
+        for step in range(1, recipe.steps + 1):
+            self.before_step("animate", step)
+            on_step(step, recipe.steps, None)
+        places = np.arange(recipe.frames)[:, None]
+        nearest = np.abs(places - np.array(recipe.positions)[None]).argmin(axis=1)
+        return np.stack([np.asarray(keyframes[index]) // 2 for index in nearest])
+
+    def round_trip(self, picture: Image.Image) -> Any:
+        return np.asarray(picture)
 
     def strip(self, latents: Any) -> bytes:
         return b"strip of " + str(latents.shape).encode()

@@ -13,7 +13,9 @@ from flux_svd.recipe import Precision
 if TYPE_CHECKING:
     from flux_svd.engines.clip import ClipScorer
     from flux_svd.engines.flux import FluxEngine
+    from flux_svd.engines.ltx import LtxEngine
     from flux_svd.engines.svd import SvdEngine
+    from flux_svd.engines.wan import WanEngine
 
 Key = tuple[str, str, str, str, int]  # model, precision, device, offload, resident blocks
 
@@ -25,6 +27,7 @@ class WarmEngines:
         self._home = home
         self._flux: dict[Key, FluxEngine] = {}
         self._svd: dict[Key, SvdEngine] = {}
+        self._one_pass: dict[Key, LtxEngine | WanEngine] = {}
         self._clip: dict[str, ClipScorer] = {}
 
     def flux(self, placement: Placement, precision: Precision) -> FluxEngine:
@@ -49,6 +52,19 @@ class WarmEngines:
         self._svd[key].follow(placement)
         return self._svd[key]
 
+    def one_pass(self, placement: Placement, precision: Precision) -> LtxEngine | WanEngine:
+        from flux_svd.engines.ltx import LtxEngine
+        from flux_svd.engines.wan import WanEngine
+
+        key = _key(placement, precision)
+        if key not in self._one_pass:
+            self._make_room(placement.model)
+            spec = MODELS[placement.model]
+            kind = LtxEngine if spec.family == "ltx" else WanEngine
+            self._one_pass[key] = kind(spec, self._folder(placement.model), placement, precision)
+        _use_threads(placement.model)
+        return self._one_pass[key]
+
     def scorer(self, model: str) -> ClipScorer:
         from flux_svd.engines.clip import ClipScorer
 
@@ -59,11 +75,11 @@ class WarmEngines:
 
     def models(self) -> tuple[str, ...]:
         """Return the names of the models that are loaded."""
-        return (*(key[0] for key in (*self._flux, *self._svd)), *self._clip)
+        return (*(key[0] for key in (*self._flux, *self._svd, *self._one_pass)), *self._clip)
 
     def unload(self) -> None:
         """Release everything."""
-        for engines in (self._flux, self._svd, self._clip):
+        for engines in (self._flux, self._svd, self._one_pass, self._clip):
             while engines:
                 engines.popitem()[1].release()
 
@@ -79,13 +95,13 @@ class WarmEngines:
 
     def drop(self, model: str) -> None:
         """Release every engine of one model, as after it ran out of memory."""
-        for engines in (self._flux, self._svd):
+        for engines in (self._flux, self._svd, self._one_pass):
             for key in [key for key in engines if key[0] == model]:
                 engines.pop(key).release()
 
     def _make_room(self, model: str) -> None:
         """Release what gives way to `model`: every large one, and the same one placed another way."""
-        names = {key[0] for key in (*self._flux, *self._svd)}
+        names = {key[0] for key in (*self._flux, *self._svd, *self._one_pass)}
         for name in names:
             if name == model or not MODELS[name].pocket:
                 self.drop(name)

@@ -257,7 +257,7 @@ def _film(desk: Desk, made: VideoArtifact, visitor: Visitor) -> dict[str, Any]:
         "scores": dict(made.run.scores),
         "seconds": made.run.seconds,
         "notes": list(made.run.notes),
-        "pocket": parts.is_pocket(recipe.transitions[0].model),
+        "pocket": parts.is_pocket(recipe.model),
     }
 
 

@@ -61,7 +61,7 @@ def frames_between(path: Path, recipe: VideoRecipe) -> list[tuple[str, ...]]:
     for way, (start, end) in enumerate(zip(recipe.key_positions, recipe.key_positions[1:], strict=False)):
         for n in range(1, SHOWN_FRAMES + 1):
             wanted.setdefault(start + round((end - start) * n / (SHOWN_FRAMES + 1)), way)
-    found: list[list[str]] = [[] for _ in recipe.transitions]
+    found: list[list[str]] = [[] for _ in recipe.key_positions[1:]]
     for index, frame in enumerate(iterate_film(path)):
         if index in wanted:
             found[wanted[index]].append(parts.small_picture(Image.fromarray(frame), _THUMB_HEIGHT))

@@ -60,7 +60,7 @@ def _short(number: float) -> str:
 def finished(made: VideoArtifact) -> str:
     score = parts.match_words(made.run.scores, made.run.scores.get("clip_cosine"))
     facts = [score] if score else []
-    if parts.is_pocket(made.recipe.transitions[0].model):
+    if parts.is_pocket(made.recipe.model):
         facts.append("made by pocket models")
     return parts.status(
         parts.done_words(made.run.seconds),

@@ -14,7 +14,9 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
+    AutoencoderKLLTXVideo,
     AutoencoderKLTemporalDecoder,
+    AutoencoderKLWan,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
@@ -22,8 +24,13 @@ from diffusers import (
     Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
+    LTXConditionPipeline,
+    LTXVideoTransformer3DModel,
     StableVideoDiffusionPipeline,
     UNetSpatioTemporalConditionModel,
+    UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
+    WanTransformer3DModel,
 )
 from PIL import Image
 from safetensors.torch import save_file
@@ -34,6 +41,7 @@ from transformers import (
     CLIPTextModel,
     CLIPTokenizer,
     CLIPVisionConfig,
+    CLIPVisionModel,
     CLIPVisionModelWithProjection,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
@@ -45,6 +53,8 @@ from transformers import (
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 from flux_svd.catalog import MODELS, ModelSpec
@@ -77,6 +87,8 @@ def build_model(name: str, folder: Path) -> Path:
         "flux2-klein": _build_klein,
         "flux2": _build_flux2,
         "svd": _build_svd,
+        "ltx": _build_ltx,
+        "wan": _build_wan,
         "clip": _build_clip,
     }
     builders[spec.family](spec, folder)
@@ -262,6 +274,65 @@ def _build_svd(spec: ModelSpec, folder: Path) -> None:
     StableVideoDiffusionPipeline(
         vae=vae, image_encoder=encoder, unet=unet, scheduler=scheduler, feature_extractor=CLIPImageProcessor()
     ).save_pretrained(folder)
+
+
+def _t5() -> tuple[Any, Any]:
+    """Return a tokenizer of printable characters and a tiny encoder for it."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((chr(code), -3.0) for code in range(33, 127))]
+    tokenizer = T5Tokenizer(pieces, extra_ids=0, additional_special_tokens=["<extra_id_0>"], model_max_length=512)
+    encoder = T5EncoderModel(
+        T5Config(
+            vocab_size=len(tokenizer), d_model=16, d_ff=16, d_kv=8, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu"
+        )
+    )
+    return tokenizer, encoder
+
+
+def _build_ltx(spec: ModelSpec, folder: Path) -> None:
+    tokenizer, text_encoder = _t5()
+    transformer = LTXVideoTransformer3DModel(
+        in_channels=8, out_channels=8, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16, num_layers=1,
+        caption_channels=16,
+    )  # fmt: skip
+    vae = AutoencoderKLLTXVideo(  # the real compression: 32 in space, 8 in time, and a decoder that wants a timestep
+        latent_channels=8, block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 16, 32), layers_per_block=(1,) * 5,
+        decoder_layers_per_block=(1,) * 4, spatio_temporal_scaling=(True, True, True, False),
+        decoder_spatio_temporal_scaling=(True,) * 3, decoder_inject_noise=(False,) * 4, upsample_residual=(True,) * 3,
+        upsample_factor=(2,) * 3, timestep_conditioning=True, patch_size=4, patch_size_t=1, encoder_causal=True,
+        decoder_causal=False,
+    )  # fmt: skip
+    LTXConditionPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
+        transformer=_loud(transformer),
+    ).save_pretrained(folder)  # fmt: skip
+    _publish_names(folder, tokenizer="T5TokenizerFast")
+
+
+def _build_wan(spec: ModelSpec, folder: Path) -> None:
+    tokenizer, _ = _t5()
+    text_encoder = UMT5EncoderModel(
+        UMT5Config(
+            vocab_size=len(tokenizer), d_model=16, d_ff=16, d_kv=8, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu"
+        )
+    )
+    image_encoder = CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=4, num_hidden_layers=2, num_attention_heads=2, image_size=4, intermediate_size=16, patch_size=1
+        )
+    )
+    transformer = WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=36, out_channels=16, text_dim=16,
+        freq_dim=16, ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
+        image_dim=4, pos_embed_seq_len=2 * (4 * 4 + 1),
+    )  # fmt: skip
+    WanImageToVideoPipeline(
+        tokenizer=tokenizer, text_encoder=text_encoder, image_encoder=image_encoder,
+        image_processor=CLIPImageProcessor(crop_size=4, size=4), transformer=_loud(transformer),
+        vae=AutoencoderKLWan(
+            base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+        ),
+        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+    ).save_pretrained(folder)  # fmt: skip
 
 
 def _build_clip(spec: ModelSpec, folder: Path) -> None:
