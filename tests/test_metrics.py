@@ -57,6 +57,17 @@ def test_a_fault_at_the_join_is_found_and_named(fault: str, said: str, folder: P
     assert "no jump" not in told
 
 
+def test_a_plain_colour_that_drifts_unseen_is_no_jump_where_its_rounding_falls_on_the_join() -> None:
+    y, x = np.mgrid[:96, :160]
+    frames = []
+    for at in range(45):
+        inside = 1 / (1 + np.exp((np.hypot(x - 20 - 2.5 * at, y - 48) - 9) / 1.5))[..., None]
+        plain = np.array([101.0, 61.0, 141.0]) - (at <= JOIN)  # one grey level after the join
+        frames.append((plain * (1 - inside) + np.array((250, 210, 40)) * inside).round().clip(0, 255))
+    drifting = film_report(np.stack(frames).astype(np.uint8), POSITIONS)
+    assert drifting.joins[0].join_ratio < 2.5  # 1.0; 8.0 where rounding counts as motion
+
+
 def test_a_flash_and_a_flicker_are_told_apart(folder: Path | None) -> None:
     assert f"a flash at frame {JOIN}" in words(report("flash", folder))
     assert "flickers, no flash" in words(report("flicker", folder))
