@@ -76,6 +76,10 @@ def test_a_browser_is_sent_on_and_out_again() -> None:
         app, log_in("ann", ANN, accept="text/html"), ("GET", "/x", {}), ("POST", "/logout", {}), ("GET", "/x", {})
     )
     assert (entered.status_code, entered.headers["location"]) == (303, "/")
+    secret, mark = entered.headers.get_list("set-cookie")
+    assert "HttpOnly" in secret
+    assert "HttpOnly" not in mark
+    assert "=1;" in mark
     assert inside.status_code == 200
     assert out.status_code == 303
     assert after.status_code == 401

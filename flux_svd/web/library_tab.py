@@ -121,7 +121,7 @@ def frame() -> str:
         + f'<fieldset class="seg"><legend class="label">Show</legend><div class="wrap">{kinds}</div></fieldset>'
         + '<div class="tools">'
         '<button type="button" class="do edge" id="lib_more" aria-expanded="false" aria-controls="lib_fields">'
-        'More filters</button>'
+        "More filters</button>"
         '<button type="button" class="do edge" id="lib_select" aria-pressed="false">Select</button>'
         '<button type="button" class="do edge" id="lib_trash" aria-pressed="false">Trash</button></div>'
         f'<div class="fields" id="lib_fields" hidden>{more}</div></div>'

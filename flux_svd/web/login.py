@@ -29,6 +29,7 @@ from flux_svd.web.owner import cookies_of, set_cookie, stand_for
 from flux_svd.web.rates import Buckets
 
 SESSION_COOKIE = "flux_svd_session"
+MARK_COOKIE = "flux_svd_logged_in"
 SESSION_SECONDS = 30 * 86400
 MIN_PASSWORD = 10  # characters
 ONLY_USER = "owner"
@@ -118,7 +119,7 @@ class Login:
             await self._log_in(scope, receive, send)
         elif path == "/logout" and scope["method"] == "POST":
             self._forget(cookie)
-            await _go(send, "/login", [set_cookie(SESSION_COOKIE, "", 0, embedded=self._rules.embedded)])
+            await _go(send, "/login", self._cookies("", 0))
         elif name is not None:
             # One account alone is the user of this machine, whose results of the command line it shows too.
             await self.app(stand_for(scope, "" if len(self._accounts.names) == 1 else f"account {name}"), receive, send)
@@ -158,11 +159,17 @@ class Login:
             else:
                 await answer_json(send, 401, words)
             return
-        header = set_cookie(SESSION_COOKIE, self._remember(name), SESSION_SECONDS, embedded=self._rules.embedded)
+        cookies = self._cookies(self._remember(name), SESSION_SECONDS)
         if wants_page:
-            await _go(send, "/", [header])
+            await _go(send, "/", cookies)
         else:
-            await answer_json(send, 200, "logged in", [header])
+            await answer_json(send, 200, "logged in", cookies)
+
+    def _cookies(self, session: str, seconds: int) -> Headers:
+        """Return the session, which no script may read, and a mark without meaning by which the page offers to log out."""
+        secret = set_cookie(SESSION_COOKIE, session, seconds, embedded=self._rules.embedded)
+        mark = set_cookie(MARK_COOKIE, "1", seconds, embedded=self._rules.embedded)
+        return [secret, (mark[0], mark[1].replace(b" HttpOnly;", b""))]
 
     def _remember(self, name: str) -> str:
         cookie = secrets.token_urlsafe(32)

@@ -37,7 +37,8 @@ def build_models() -> gr.HTML:
     """Build the page into the current Blocks context."""
     frame = (
         '<h2 class="vh">Models</h2><div class="head"><p id="mod_disk" class="quiet"></p>'
-        '<button type="button" class="do edge" id="mod_unload" hidden>Free the device’s memory</button></div>'
+        '<button type="button" class="do edge" id="mod_unload" hidden>Free the device’s memory</button>'
+        '<form method="post" action="logout" id="mod_out" hidden><button class="do edge">Log out</button></form></div>'
         '<p id="mod_note" class="small" role="status"></p><ul id="mod_list"></ul>'
     )
     return gr.HTML(frame, apply_default_css=False, js_on_load=_SCRIPT, elem_id="mod")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,8 @@ def _wait_until_up(app: subprocess.Popen[bytes], address: str) -> None:
         try:
             with urllib.request.urlopen(f"{address}/status", timeout=2):
                 return
+        except urllib.error.HTTPError:
+            return  # it asks for a password
         except OSError:
             if app.poll() is not None:
                 raise RuntimeError(f"the app ended with {app.returncode}") from None

@@ -78,5 +78,6 @@ window.fluxModels = (root) => {
     if (data.models.some((model) => model.download?.running) && root.offsetParent !== null) timer = setTimeout(load, 1000);
   };
   unload.addEventListener("click", act("unload"));
+  root.querySelector("#mod_out").hidden = !document.cookie.includes("flux_svd_logged_in=1");
   new IntersectionObserver(([seen]) => { if (seen.isIntersecting) load(); }).observe(root);
 };
