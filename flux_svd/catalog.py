@@ -13,7 +13,7 @@ from typing import Literal
 from flux_svd.errors import InvalidRequest
 
 Family = Literal["flux1", "flux2-klein", "flux2", "svd", "ltx", "wan", "clip"]
-Control = Literal["guidance", "negative_prompt", "cfg_scale", "references", "start"]
+Control = Literal["guidance", "negative_prompt", "cfg_scale", "references", "start", "step_cache"]
 GuidanceKind = Literal["none", "embedded", "classifier-free"]
 
 
@@ -35,19 +35,26 @@ class Component:
     Attributes:
         folder: in the repository.
         blocks: what of it can visit a device one after the other: (how many, parameters of each), in the order they run.
-        leaf: parameters of its largest single layer.
+        loaded: how many of its parameters are loaded, where that is not all of them: layers behind those that are read stay
+            in the file.
+        modulation: how many of each of its blocks, and last of the rest, depend on step and prompt alone (adaptive norms).
         fp32_for_fp16: its values overflow in fp16, so it runs in fp32 where the rest runs in fp16.
     """
 
     folder: str
     parameters: int
     blocks: tuple[tuple[int, int], ...] = ()
-    leaf: int = 0
+    loaded: int = 0
+    modulation: tuple[int, ...] = ()
     fp32_for_fp16: bool = False
 
     def bytes_at(self, precision: str) -> int:
-        """Return the bytes of its weights when the model is held at `precision` (bf16, fp16 or fp32)."""
+        """Return the bytes of all its weights at `precision` (bf16, fp16 or fp32)."""
         return self.parameters * self.parameter_bytes(precision)
+
+    def loaded_bytes(self, precision: str) -> int:
+        """Return the bytes of the weights that are loaded of it."""
+        return (self.loaded or self.parameters) * self.parameter_bytes(precision)
 
     def parameter_bytes(self, precision: str) -> int:
         return BYTES_PER_PARAMETER["fp32" if precision == "fp16" and self.fp32_for_fp16 else precision]
@@ -125,12 +132,6 @@ class ModelSpec:
         """Return the bytes of all weights at `precision` (bf16, fp16 or fp32)."""
         return sum(component.bytes_at(precision) for component in self.components)
 
-    def component_bytes(self, folder: str, precision: str) -> int:
-        return sum(part.bytes_at(precision) for part in self.components if part.folder == folder)
-
-    def largest_component_bytes(self, precision: str) -> int:
-        return max(component.bytes_at(precision) for component in self.components)
-
 
 BYTES_PER_PARAMETER = {"bf16": 2, "fp16": 2, "fp32": 4}
 
@@ -162,22 +163,25 @@ LTX_OPEN = Licence(
     "Read it before use: its terms are not told here, since its text was not at hand.", needs_consent=True,
 )
 
-_CLIP_L = Component("text_encoder", 123_060_480, leaf=37_945_344)
+_CLIP_L = Component("text_encoder", 123_060_480)
 # diffusers, docs of the Flux pipeline, "Running FP16 inference": some activations of the text encoder overflow.
-_T5_XXL = Component("text_encoder_2", 4_762_310_656, leaf=131_596_288, fp32_for_fp16=True)
+_T5_XXL = Component("text_encoder_2", 4_762_310_656, fp32_for_fp16=True)
 _FLUX1_VAE = Component("vae", 83_819_683)
 _FLUX2_VAE = Component("vae", 84_046_115)
-_QWEN3_4B = Component("text_encoder", 4_022_468_096, leaf=388_956_160)
-_QWEN3_8B = Component("text_encoder", 8_190_735_360, leaf=622_329_856)
+_QWEN3_4B = Component("text_encoder", 4_022_468_096, loaded=3_114_088_192)
+_QWEN3_8B = Component("text_encoder", 8_190_735_360, loaded=5_831_883_520)
 _FLUX1_BLOCKS = ((19, 339_831_296), (38, 141_591_808))
+_FLUX1_MODULATION = (113_283_072, 28_320_768, 18_880_512)  # 3.2 of 11.9 billion
 _FLUX1_WORK = WorkingMemory(step=106_600, decode=1_540, encode=1_290)
 _FLUX2_WORK = WorkingMemory(decode=1_540, encode=1_290)
 
 _FLUX1_DEV = ModelSpec(
     name="flux1-dev", title="FLUX.1 [dev]", family="flux1", repo="black-forest-labs/FLUX.1-dev", gated=True,
     licence=FLUX1_NC, steps=50, guidance=3.5, guidance_kind="embedded", prompt_tokens=512,
-    obeys=frozenset({"guidance", "cfg_scale", "start"}),
-    work=_FLUX1_WORK, components=(_CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320, _FLUX1_BLOCKS), _FLUX1_VAE),
+    obeys=frozenset({"guidance", "cfg_scale", "start", "step_cache"}),
+    work=_FLUX1_WORK, components=(
+        _CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320, _FLUX1_BLOCKS, modulation=_FLUX1_MODULATION), _FLUX1_VAE,
+    ),
     sources=("model card of the repository: 50 steps, guidance 3.5, 512 tokens", "black-forest-labs/flux model_licenses"),
 )
 _KLEIN_4B = ModelSpec(
@@ -199,16 +203,12 @@ _KLEIN_9B_PARTS = (
 )
 _KLEIN_9B_WORK = replace(_FLUX2_WORK, step=178_200)
 _T5_FOR_LTX = replace(_T5_XXL, folder="text_encoder")
-_SVD_BLOCKS = (
-    (1, 22_018_884), (1, 77_829_764), (1, 294_104_324), (1, 85_232_642),
-    (1, 196_674_563), (1, 489_498_886), (1, 132_929_926), (1, 36_052_166),
-)  # fmt: skip
 _SVD_XT = ModelSpec(
     name="svd-xt", title="Stable Video Diffusion XT (25 frames)", family="svd",
     repo="stabilityai/stable-video-diffusion-img2vid-xt", gated=True, licence=SVD_COMMUNITY, steps=25, guidance=1.0,
     size=(1024, 576), size_multiple=64,
     components=(
-        Component("image_encoder", 632_076_800, leaf=6_558_720), Component("unet", 1_524_623_082, _SVD_BLOCKS),
+        Component("image_encoder", 632_076_800), Component("unet", 1_524_623_082),
         Component("vae", 97_742_847),
     ),
     work=WorkingMemory(step=564, decode=2_050, encode=1_290),
@@ -222,7 +222,9 @@ _ROWS: tuple[ModelSpec, ...] = (
         _FLUX1_DEV, name="flux1-schnell", title="FLUX.1 [schnell]", repo="black-forest-labs/FLUX.1-schnell",
         licence=APACHE, steps=4, guidance=0.0, guidance_kind="none", prompt_tokens=256,
         obeys=frozenset({"start"}),
-        components=(_CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS), _FLUX1_VAE),
+        components=(
+            _CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS, modulation=_FLUX1_MODULATION), _FLUX1_VAE,
+        ),
         sources=("model card of the repository: 4 steps, guidance 0, 256 tokens",),
         unconfirmed=("whether the repository still asks for a login before the download",),
     ),
@@ -242,7 +244,7 @@ _ROWS: tuple[ModelSpec, ...] = (
         licence=FLUX2_NC, steps=50, guidance=4.0, guidance_kind="embedded", prompt_tokens=512,
         obeys=frozenset({"guidance", "references"}), references_max=6,
         components=(
-            Component("text_encoder", 24_011_361_280, leaf=671_088_640),
+            Component("text_encoder", 24_011_361_280, loaded=17_343_754_240),
             Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824))), _FLUX2_VAE,
         ),
         work=replace(_FLUX2_WORK, step=265_400),
@@ -275,7 +277,7 @@ _ROWS: tuple[ModelSpec, ...] = (
         licence=APACHE, steps=50, guidance=5.0, size=(1280, 720), size_multiple=16, prompt_tokens=512, frame_step=4,
         keyframes_at_once=2,
         components=(
-            Component("text_encoder", 5_680_910_336, leaf=1_050_148_864), Component("image_encoder", 630_766_080, leaf=6_553_600),
+            Component("text_encoder", 5_680_910_336), Component("image_encoder", 630_766_080),
             Component("transformer", 16_395_536_704, ((40, 403_838_464),)), Component("vae", 126_892_531),
         ),
         work=WorkingMemory(step=120, decode=800, encode=800),
@@ -299,7 +301,7 @@ _POCKET_ROWS: tuple[ModelSpec, ...] = (
     ModelSpec(
         name="pocket-flux", title="Pocket FLUX", family="flux1", repo="", licence=MIT, pocket=True, steps=8, guidance=3.0,
         guidance_kind="classifier-free",        size=(128, 128), film_size=(160, 96), size_max=256, prompt_tokens=32,
-        obeys=frozenset({"guidance", "negative_prompt", "start"}),
+        obeys=frozenset({"guidance", "negative_prompt", "start", "step_cache"}),
         components=(
             Component("text_encoder", 608_512), Component("text_encoder_2", 337_664), Component("transformer", 5_146_400),
             Component("vae", 984_931),

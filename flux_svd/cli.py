@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     machine = argparse.ArgumentParser(add_help=False)
     machine.add_argument("--vram", metavar="12GB", help="use at most this much device memory (12GB means 12 GiB)")
+    machine.add_argument("--untried", action="store_true", help="allow ways to save memory that have not run on this device yet")
     parser = argparse.ArgumentParser(prog="flux-svd", description="Images with FLUX and short films between keyframes.")
     parser.add_argument("--version", action="version", version=f"flux-svd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -86,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name others may call it by; repeatable")
     app.add_argument("--password-file", type=Path, metavar="FILE",
                      help="who may enter: one password, or a line name:password for each account (or set FLUX_SVD_PASSWORD)")
-    app.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     app.add_argument("--mcp", action="store_true", help="let language models use it (Model Context Protocol); not with passwords")
+    app.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
     app.set_defaults(command=_app)
 
     cli_images.add_commands(commands, common, _told)
@@ -261,8 +262,8 @@ def _app(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
     run_app(
         host=arguments.host, port=arguments.port, home=_home(), output_dir=arguments.output, public=arguments.public,
         hosts=tuple(arguments.allow_host), accounts=accounts, metrics_token=os.environ.pop("FLUX_SVD_METRICS_TOKEN", ""),
-    )
         mcp=arguments.mcp,
+    )
     return {"served": f"http://{arguments.host}:{arguments.port}"}
 
 
@@ -327,6 +328,7 @@ def _session(arguments: argparse.Namespace) -> Any:
     vram = getattr(arguments, "vram", None)
     return Session(
         home=_home(), output_dir=getattr(arguments, "output", None), vram_bytes=memory.parse_bytes(vram) if vram else None,
+        untried=getattr(arguments, "untried", False),
         owner="the command line",
     )
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
+from flux_svd import files
 from flux_svd.errors import InvalidRequest
 from flux_svd.memory import Budget
 
@@ -18,16 +23,38 @@ from flux_svd.memory import Budget
 def read_budget(home: Path, *, vram_bytes: int | None = None) -> Budget:
     """Return what this machine offers right now; `vram_bytes` replaces the size of the device's memory.
 
+    What the program's own warm engines hold counts as free: they give way before another model loads.
+
     Where the override stands in for a device that is not there (planning for another machine), the device is "cuda".
     """
-    host = int(psutil.virtual_memory().available)
+    held = [json.loads(row) for row in files.read_living(home / "held")]
+    host = int(psutil.virtual_memory().available) + sum(row["host"] for row in held)
     disk = shutil.disk_usage(_existing(home)).free
-    budget = _nvidia(host, disk) or _apple(host, disk) or Budget("cpu", cpu_name(), host, host, disk)
+    budget = _nvidia(host, disk) or _apple(host, disk) or Budget("cpu", cpu_name(), host, host, disk, _computes_bf16())
+    if budget.device == "cuda":
+        budget = replace(budget, device_bytes=budget.device_bytes + sum(row["device"] for row in held))
+    budget = replace(budget, tried=frozenset(files.read_json(home / "levers.json").get(budget.device_name, {})))
     if vram_bytes is None:
         return budget
     if budget.device == "cuda":
         return replace(budget, device_bytes=vram_bytes)
     return replace(budget, device="cuda", device_name="a GPU as given", device_bytes=vram_bytes)
+
+
+@contextmanager
+def held(home: Path, device_bytes: int, host_bytes: int) -> Iterator[None]:
+    """Let every process of this data folder know, while the block runs, what warm engines hold in this one."""
+    with files.written_temporarily(home / "held", json.dumps({"device": device_bytes, "host": host_bytes}).encode()):
+        yield
+
+
+def record_levers(home: Path, device_name: str, levers: Iterable[str]) -> None:
+    """Record that ways to place a model have run on such a device: from then on plans may take them by themselves."""
+    known = files.read_json(home / "levers.json")
+    new = sorted(set(levers) - set(known.get(device_name, {})))
+    if new:
+        dated = dict.fromkeys(new, datetime.date.today().isoformat())
+        files.write_json(home / "levers.json", {**known, device_name: {**known.get(device_name, {}), **dated}})
 
 
 def cpu_name() -> str:
@@ -78,6 +105,15 @@ def _visible() -> list[str] | None:
     names = [name.strip() for name in told.split(",")]
     end = next((n for n, name in enumerate(names) if name in ("", "-1")), len(names))  # CUDA stops at the first bad one
     return names[:end]
+
+
+def _computes_bf16() -> bool:
+    """Return whether the processor multiplies in bfloat16 by itself; False where it cannot be told."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def _nvidia(host: int, disk: int) -> Budget | None:

@@ -51,17 +51,15 @@ def usual_shape(spec: ModelSpec) -> Shape:
 def fit_picture(
     spec: ModelSpec, precision: Precision, size: tuple[int, int], references: int, budget: Budget, notes: list[Decision]
 ) -> Fit:
-    """Return where pictures of this size are drawn: decoded as a whole if anything fits so, else in the largest tiles that do.
+    """Return where pictures of this size are drawn; large ones are decoded in tiles.
 
     Raises:
         DoesNotFit: as `place`.
     """
-    usual = TILES[0] if size[0] * size[1] > TILED_ABOVE_PIXELS else 0
-    shapes = [Shape(*size, references, tile) for tile in (usual, *TILES) if tile == usual or tile < max(size)]
-    fit = _first_fit(spec, precision, shapes, budget, notes)
-    if fit.shape.tile:
-        why = "the picture is larger than one megapixel" if fit.shape.tile == usual else "decoding it at once does not fit"
-        notes.append(Decision("decode", f"in tiles of {fit.shape.tile} pixels", why))
+    tile = TILES[0] if size[0] * size[1] > TILED_ABOVE_PIXELS else 0
+    fit = _first_fit(spec, precision, [Shape(*size, references, tile)], budget, notes)
+    if tile:
+        notes.append(Decision("decode", f"in tiles of {tile} pixels", "the picture is larger than one megapixel"))
     return fit
 
 
@@ -97,8 +95,9 @@ def describe_placement(placed: Placement) -> str:
         "phases": "parts loaded from disk one by one",
         "stream": f"blocks streamed, {placed.resident_blocks} of them resident",
     }
+    folded = ", modulation computed once" if placed.fold_modulation else ""
     decoding = ", decoding on the processor" if placed.decode_on_cpu and placed.device != "cpu" else ""
-    return f"{placed.model} on {placed.device}, {ways[placed.offload]}{decoding}"
+    return f"{placed.model} on {placed.device}, {ways[placed.offload]}{folded}{decoding}"
 
 
 def _first_fit(spec: ModelSpec, precision: Precision, shapes: list[Shape], budget: Budget, notes: list[Decision]) -> Fit:

@@ -50,6 +50,7 @@ class Placement:
             the device one by one, copied while the one before computes.
         peak_bytes: predicted peak on the device; `host_peak_bytes`: in host memory, which on cpu and mps includes the first.
         resident_blocks: how many blocks stay on the device when the others stream.
+        fold_modulation: FLUX.1's adaptive norms are computed once for all steps, and their weights wait in host memory.
         decode_on_cpu: the VAE decodes on the processor, whatever device denoises.
     """
 
@@ -59,6 +60,7 @@ class Placement:
     peak_bytes: int
     host_peak_bytes: int
     resident_blocks: int = 0
+    fold_modulation: bool = False
     decode_on_cpu: bool = False
 
     @property
@@ -126,7 +128,7 @@ def work_of(spec: ModelSpec, precision: str, shape: Shape) -> Work:
     pixels, halves = shape.width * shape.height, element / 2  # the catalogue counts at two bytes an element
     if spec.makes_films:
         # The VAE encodes in float32 whatever the rest computes in: half precision overflows there.
-        widened = spec.component_bytes("vae", "fp32") - spec.component_bytes("vae", precision)
+        widened = sum(part.bytes_at("fp32") - part.bytes_at(precision) for part in spec.components if part.folder == "vae")
         encode = int(DECODE_ALLOWANCE * spec.work.encode * pixels * 2) + widened
         denoise = int(STEP_ALLOWANCE * spec.work.step * pixels * shape.frames * halves)
         return Work(encode, denoise, int(DECODE_ALLOWANCE * spec.work.decode * pixels * shape.decode_chunk * halves))

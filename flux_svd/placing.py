@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from flux_svd.catalog import MODELS, Component, ModelSpec
 from flux_svd.errors import DoesNotFit
-from flux_svd.memory import PROCESS_BYTES, Budget, Device, Offload, Placement, Shape, Work, device_margin, format_gib, work_of
+from flux_svd.memory import GIB, PROCESS_BYTES, Budget, Device, Placement, Shape, Work, device_margin, format_gib, work_of
 
-LEVERS: frozenset[Offload] = frozenset({"stream"})
+LEVERS = frozenset({"stream", "fold"})  # ways to hold a model that need a recorded run before the planner takes them
+FOLDED_BYTES = GIB * 3 // 10  # what folded modulation computes: 2.1 MB a step and branch in FLUX.1, of 150 steps
 BLOCKS_IN_FLIGHT = 2  # the one that computes and the one that is being copied
 SMALLEST_SIDE = 256  # pixels; pictures below that are of no use with the large models
 
@@ -49,12 +50,14 @@ def fallbacks(placed: Placement, spec: ModelSpec, precision: str, shape: Shape, 
     return tuple(left)
 
 
-def placements(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Iterator[Placement]:
-    """Yield every placement that fits the budget, fastest first; on a machine with a GPU its processor comes last."""
+def placements(
+    spec: ModelSpec, precision: str, shape: Shape, budget: Budget, levers: frozenset[str] = LEVERS
+) -> Iterator[Placement]:
+    """Yield every placement with these levers that fits the budget, fastest first; the processor of a GPU's machine is last."""
     work, rooms = work_of(spec, precision, shape), (room_of(budget), budget.host_bytes)
     devices: list[Device] = [budget.device] if budget.device == "cpu" else [budget.device, "cpu"]
     for device in devices:
-        for row in _on(device, spec, precision, work):
+        for row in _on(device, spec, precision, work, levers):
             if spec.keyframes_at_once and row.offload not in ("none", "model"):
                 continue  # engines of one pass are placed as a whole
             if row.peak_bytes <= (rooms[0] if device == budget.device else rooms[1]) and row.host_peak_bytes <= rooms[1]:
@@ -63,12 +66,17 @@ def placements(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) ->
 
 def is_tried(placement: Placement, budget: Budget) -> bool:
     """Return whether the planner may choose this placement by itself."""
-    return placement.offload not in LEVERS or placement.offload in budget.tried
+    return levers_of(placement) <= budget.tried
+
+
+def levers_of(placement: Placement) -> frozenset[str]:
+    """Return the levers a placement pulls."""
+    return frozenset({"stream"} & {placement.offload}) | frozenset({"fold"} if placement.fold_modulation else ())
 
 
 def can_place(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> bool:
     """Return whether the device itself can hold the model in a way that has run on such a device."""
-    return any(is_tried(row, budget) and row.device == budget.device for row in placements(spec, precision, shape, budget))
+    return any(row.device == budget.device for row in placements(spec, precision, shape, budget, budget.tried))
 
 
 def room_of(budget: Budget) -> int:
@@ -78,51 +86,82 @@ def room_of(budget: Budget) -> int:
     return budget.device_bytes - device_margin(budget.device_bytes)
 
 
-def _on(device: Device, spec: ModelSpec, precision: str, work: Work) -> Iterator[Placement]:
+def _on(device: Device, spec: ModelSpec, precision: str, work: Work, levers: frozenset[str]) -> Iterator[Placement]:
     """Yield the placements of `spec` on a device, whether they fit or not, fastest first."""
-    weights, vae = spec.bytes_at(precision), spec.component_bytes("vae", precision)
-    staging = PROCESS_BYTES + spec.largest_component_bytes(precision)  # files are mapped, and copied part by part
-    alone = one_part_bytes(spec, precision, work)
+    folds = device == "cuda" and "fold" in levers and any(part.modulation for part in spec.components)
+    for fold in (False, True) if folds else (False,):
+        yield from _kept_whole(device, spec, precision, work, fold)
+    if device == "cuda" and "stream" in levers:
+        for fold in (False, True) if folds else (False,):
+            yield from _streamed(spec, precision, work, fold)
+
+
+def _kept_whole(device: Device, spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
+    """Yield the placements that never take a part of the model to pieces."""
+    sizes, folded = sizes_of(spec, precision), sizes_of(spec, precision, fold=fold)
+    weights, vae = sum(sizes.values()), sizes.get("vae", 0)
+    staging = PROCESS_BYTES + max(sizes.values())  # files are mapped, and copied part by part
+    own = {name: _own_work(spec, name, work) for name in sizes}
+    # one part at a time, beside the VAE of an image model: it is small and stays
+    beside = 0 if spec.makes_films else vae
+    alone = max(folded[name] + own[name] + (0 if name == "vae" else beside) for name in sizes) + (FOLDED_BYTES if fold else 0)
+    resident = sum(folded.values()) + work.peak_bytes + (FOLDED_BYTES if fold else 0)
     if device != "cuda":  # one memory for both
-        resident = weights + work.peak_bytes
         yield Placement(spec.name, device, "none", resident, resident + PROCESS_BYTES)
-        yield Placement(spec.name, device, "phases", alone + vae, alone + vae + PROCESS_BYTES)
+        yield Placement(spec.name, device, "phases", alone + vae - beside, alone + vae - beside + PROCESS_BYTES)
         return
-    yield Placement(spec.name, device, "none", weights + work.peak_bytes, staging)
-    yield Placement(spec.name, device, "model", alone, weights + PROCESS_BYTES)
-    yield Placement(spec.name, device, "phases", alone + vae, staging)
-    blocks = sum(count for count, _ in _transformer(spec).blocks)
-    for resident in range(blocks - 1, -1, -1):
-        peak = _streamed_bytes(spec, precision, work, resident)
-        yield Placement(spec.name, device, "stream", peak, weights + PROCESS_BYTES, resident)
+    kept = sum(sizes.values()) - sum(folded.values())  # what folding leaves in host memory
+    yield Placement(spec.name, device, "none", resident, staging + kept, fold_modulation=fold)
+    yield Placement(spec.name, device, "model", alone, weights + PROCESS_BYTES, fold_modulation=fold)
+    yield Placement(spec.name, device, "phases", alone + vae - beside, staging + kept, fold_modulation=fold)
 
 
-def one_part_bytes(spec: ModelSpec, precision: str, work: Work) -> int:
-    """Return the peak of the device when one part at a time is on it, each with its own work."""
-    core, most = _transformer(spec), 0
-    for part in spec.components:
-        if part is core:
-            own = work.denoise_bytes
-        elif part.folder == "vae":
-            own = max(work.encode_bytes, work.decode_bytes)
-        else:  # the work counted for encoding is the VAE's in video models, the text encoder's in others
-            own = 0 if spec.makes_films else work.encode_bytes
-        most = max(most, part.bytes_at(precision) + own)
-    return most
+def _streamed(spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
+    """Yield the placements that stream blocks, as many as possible staying; other parts visit the device whole."""
+    sizes, blocks = sizes_of(spec, precision, fold=fold), block_bytes(spec, precision, fold=fold)
+    core, vae = _transformer(spec).folder, sizes.get("vae", 0)
+    frame = sizes[core] - sum(blocks) + (FOLDED_BYTES if fold else 0)  # embeddings, norms, the last layer
+    encoder = max((sizes[name] + _own_work(spec, name, work) for name in sizes if name not in (core, "vae")), default=0)
+    host = sum(sizes_of(spec, precision).values()) + PROCESS_BYTES
+    for resident in range(len(blocks) - 1, -1, -1):
+        staying = [size for at, size in enumerate(blocks) if stays(at, len(blocks), resident)]
+        moving = [size for at, size in enumerate(blocks) if not stays(at, len(blocks), resident)]
+        most = max(BLOCKS_IN_FLIGHT * max(moving) + work.denoise_bytes, encoder, work.encode_bytes, work.decode_bytes)
+        peak = vae + frame + sum(staying) + most
+        yield Placement(spec.name, "cuda", "stream", peak, host, resident, fold_modulation=fold)
 
 
-def _streamed_bytes(spec: ModelSpec, precision: str, work: Work, resident: int) -> int:
-    """Return the peak of the device when all but the first `resident` blocks stream, and encoders go layer by layer."""
-    core, vae = _transformer(spec), spec.component_bytes("vae", precision)
+def stays(at: int, blocks: int, resident: int) -> bool:
+    """Return whether block `at` is one of the `resident` of `blocks` that stay on the device: evenly spread among the others."""
+    return (at + 1) * resident // blocks > at * resident // blocks
+
+
+def sizes_of(spec: ModelSpec, precision: str, *, fold: bool = False) -> dict[str, int]:
+    """Return the bytes of each part as it is loaded; with `fold`, without the weights that folded modulation leaves out."""
+    sizes = {part.folder: part.loaded_bytes(precision) for part in spec.components}
+    if fold:
+        core = _transformer(spec)
+        counts = [*(count for count, _ in core.blocks), 1]
+        gone = sum(count * size for count, size in zip(counts, core.modulation, strict=True))
+        sizes[core.folder] -= gone * core.parameter_bytes(precision)
+    return sizes
+
+
+def block_bytes(spec: ModelSpec, precision: str, *, fold: bool = False) -> list[int]:
+    """Return the bytes of each block of the transformer that can be streamed, in the order they run."""
+    core = _transformer(spec)
+    gone = core.modulation if fold else (0,) * len(core.blocks)
     element = core.parameter_bytes(precision)
-    sizes = [size * element for count, size in core.blocks for _ in range(count)]
-    frame = core.bytes_at(precision) - sum(sizes)  # embeddings, norms, the last layer
-    kept, moving = sum(sizes[:resident]), max(sizes[resident:], default=0) * BLOCKS_IN_FLIGHT
-    others = [part for part in spec.components if part is not core and part.folder != "vae"]
-    encoder = max((BLOCKS_IN_FLIGHT * part.leaf * part.parameter_bytes(precision) for part in others), default=0)
-    return vae + max(
-        frame + kept + moving + work.denoise_bytes, kept + encoder + work.encode_bytes, kept + frame + work.decode_bytes
-    )
+    return [(size - less) * element for (count, size), less in zip(core.blocks, gone, strict=False) for _ in range(count)]
+
+
+def _own_work(spec: ModelSpec, name: str, work: Work) -> int:
+    """Return the working memory of one part while it is needed."""
+    if name == _transformer(spec).folder:
+        return work.denoise_bytes
+    if name == "vae":
+        return max(work.encode_bytes, work.decode_bytes)
+    return 0 if spec.makes_films else work.encode_bytes  # in video models what is counted for encoding is the VAE's
 
 
 def _transformer(spec: ModelSpec) -> Component:
@@ -133,7 +172,7 @@ def _transformer(spec: ModelSpec) -> Component:
 
 def _refusal(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
     """Return why nothing fits and what is the smallest change that would."""
-    rows = [row for row in _on(budget.device, spec, precision, work_of(spec, precision, shape)) if is_tried(row, budget)]
+    rows = list(_on(budget.device, spec, precision, work_of(spec, precision, shape), budget.tried))
     leanest = min(rows, key=lambda row: row.peak_bytes)
     kind = "device memory" if budget.device == "cuda" else "memory"
     if leanest.peak_bytes <= room_of(budget):  # then the host is too small for it
@@ -151,7 +190,9 @@ def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budg
     """Return, as an advice, the first change that fits: an untried lever, a smaller size, a smaller model."""
     untried = next((row for row in placements(spec, precision, shape, budget) if not is_tried(row, budget)), None)
     if untried is not None and untried.device == budget.device:
-        return f"Streaming its blocks would take {format_gib(untried.peak_bytes)} but is untried on such a device: add --untried."
+        ways = {"stream": "streaming its blocks", "fold": "computing its modulation once"}
+        how = " and ".join(way for lever, way in ways.items() if lever in levers_of(untried))
+        return f"With {how} it takes {format_gib(untried.peak_bytes)}, but that is untried on such a device: add --untried."
     sizes = (row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget))
     fitting = next(sizes, None)
     if fitting is not None:

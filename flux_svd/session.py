@@ -13,7 +13,7 @@ import random
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from flux_svd.errors import Cancelled, DoesNotFit, EncodingFailed, UnreadableFil
 from flux_svd.lock import DeviceLock
 from flux_svd.metrics.film import FilmReport
 from flux_svd.pictures import read_picture
+from flux_svd.placing import LEVERS, levers_of
 from flux_svd.plan import Plan, disk_bytes, stage_names
 from flux_svd.planner import make_plan
 from flux_svd.progress import Progress
@@ -50,6 +51,7 @@ class Session:
         home: the data folder; None is the platform's own place for user data.
         output_dir: where results are written, in a folder a day; None is ./outputs.
         vram_bytes: use at most this much of the GPU.
+        untried: plans may pull levers that have no recorded run on this device.
         owner: who runs here, in words that others read while they wait for the device.
         device_number: which of several equal devices; sessions of one number take turns, across processes.
         store: where stages are kept; None is the data folder.
@@ -57,13 +59,14 @@ class Session:
 
     def __init__(
         self, *, home: Path | None = None, output_dir: Path | None = None, vram_bytes: int | None = None,
-        owner: str = "a script", device_number: int = 0, store: Store | None = None,
+        owner: str = "a script", device_number: int = 0, store: Store | None = None, untried: bool = False,
     ) -> None:
         self.home = home or default_home()
         self.output_dir = output_dir or Path("outputs")
         self.store = store or Store(self.home)
         self.owner, self.device_number = owner, device_number
-        self._vram_bytes = vram_bytes
+        self._vram_bytes, self._untried = vram_bytes, untried
+        self._held = ExitStack()
         self._reconciled = False
         self._engines = WarmEngines(self.home)
         self._turns = _Turns()
@@ -82,6 +85,8 @@ class Session:
             if wish.picture is not None:
                 self.store.picture(wish.picture, field=f"stages.{index}.picture")
         budget = device.read_budget(self.home, vram_bytes=self._vram_bytes)
+        if self._untried:
+            budget = dataclasses.replace(budget, tried=LEVERS)
         locked = self._locked(request)
         plan = make_plan(request, budget, weights.read_inventory(self.home), random.SystemRandom(), locked)
         return dataclasses.replace(plan, seconds=Clock(self.store, plan).predict())
@@ -102,8 +107,11 @@ class Session:
         report, stop = on_progress or (lambda progress: None), cancelled or threading.Event()
         outputs = Path(job.outputs) if job and job.outputs else self.output_dir
         lock = DeviceLock(self.home, f"{plan.placements[0].device}-{self.device_number}", self.owner)
-        with self._turns.take(report, stop), lock.held(lambda note: report(Progress("wait", 1, note=note)), stop):
-            _refuse_foreign_device(plan, self.home)
+        with (
+            self._turns.take(report, stop), lock.held(lambda note: report(Progress("wait", 1, note=note)), stop),
+            self._telling_what_is_held(),
+        ):  # fmt: skip
+            here = _refuse_foreign_device(plan, self.home)
             self._make_room(plan, outputs)
             with self.store.pinned(stage_names(plan)):
                 run = Run(self.store, self._engines, outputs, plan, report, stop, job)
@@ -112,6 +120,7 @@ class Session:
                     made.append(run.make(recipe))
                     if on_made is not None:
                         on_made(made[-1])
+                device.record_levers(self.home, here, (lever for row in run.plan.placements for lever in levers_of(row)))
             self.store.evict(lambda: ledger.needed_stages(self.home) | library.needed_stages(outputs, self.home))
             return tuple(made)
 
@@ -186,7 +195,19 @@ class Session:
 
     def unload(self) -> None:
         """Release all warm engines and the memory they hold."""
-        self._engines.unload()
+        with self._telling_what_is_held():
+            self._engines.unload()
+
+    @contextmanager
+    def _telling_what_is_held(self) -> Iterator[None]:
+        """Tell other processes, and later plans of this one, what the warm engines hold after the block."""
+        try:
+            yield
+        finally:
+            self._held.close()
+            amounts = self._engines.held_bytes()
+            if any(amounts):
+                self._held.enter_context(device.held(self.home, *amounts))
 
     def _make_room(self, plan: Plan, outputs: Path) -> None:
         """Clean up once after processes that died, and refuse a plan for which the disk is too small.
@@ -247,11 +268,12 @@ def default_home() -> Path:
     return Path(platformdirs.user_data_dir("flux_svd", appauthor=False))
 
 
-def _refuse_foreign_device(plan: Plan, home: Path) -> None:
-    here = device.read_budget(home).device
-    planned = plan.placements[0].device
-    if planned != here:
-        raise DoesNotFit(f"the plan is for {planned}, and this machine runs on {here}; plan again without --vram")
+def _refuse_foreign_device(plan: Plan, home: Path) -> str:
+    """Return the name of the device here, if the plan is for it or for the processor."""
+    here, planned = device.read_budget(home), plan.placements[0].device
+    if planned not in (here.device, "cpu"):
+        raise DoesNotFit(f"the plan is for {planned}, and this machine runs on {here.device}; plan again without --vram")
+    return here.device_name
 
 
 def _pictures_in(path: Path) -> list[Image.Image]:

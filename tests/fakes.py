@@ -52,6 +52,9 @@ class FakeEngines:
 
     unload = release
 
+    def held_bytes(self) -> tuple[int, int]:
+        return 0, 0
+
     def peak_bytes(self, placement: Any) -> int:
         return 0
 

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 import pytest
+import torch
 
 from flux_svd.catalog import MODELS, ModelSpec
+from flux_svd.engines.levers.encoders import LAYERS_READ, cut_text_encoder
+from flux_svd.engines.levers.streaming import placed_bytes
 from flux_svd.errors import DoesNotFit
 from flux_svd.fitting import choose_precision, fit_film, fit_picture
 from flux_svd.memory import GIB, PROCESS_BYTES, Budget, Shape, device_margin, work_of
-from flux_svd.placing import can_place, fallbacks, place, placements, room_of
+from flux_svd.placing import (
+    LEVERS,
+    block_bytes,
+    can_place,
+    fallbacks,
+    levers_of,
+    place,
+    placements,
+    room_of,
+    sizes_of,
+    stays,
+)
 from flux_svd.plan import Decision
 from tests import full_size
 
@@ -25,7 +40,7 @@ CARDS = [
 IMAGE = [spec for spec in MODELS.values() if spec.family not in ("svd", "clip")]
 FILM = [spec for spec in MODELS.values() if spec.family == "svd"]
 SIZES = [(512, 512), (1024, 1024), (832, 1216), (2048, 2048)]
-EVERY_LEVER = frozenset({"stream"})
+EVERY_LEVER = LEVERS
 
 
 def card(name: str) -> Budget:
@@ -39,14 +54,13 @@ def keeps(budget: Budget, device: str, peak: int, host_peak: int) -> bool:
     return peak <= budget.device_bytes and host_peak <= budget.host_bytes
 
 
-@pytest.mark.parametrize("untried", [False, True])
 @pytest.mark.parametrize("budget", CARDS, ids=lambda budget: budget.device_name)
 @pytest.mark.parametrize("spec", IMAGE, ids=lambda spec: spec.name)
-def test_pictures_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpec, budget: Budget, untried: bool) -> None:
-    budget = dataclasses.replace(budget, tried=EVERY_LEVER if untried else frozenset())
+def test_pictures_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpec, budget: Budget) -> None:
     precision = choose_precision(spec, budget)[0]
-    for size in (spec.size,) if spec.pocket else SIZES:
-        for references in (0, 4) if "references" in spec.obeys else (0,):
+    for untried in (False, True):
+        budget = dataclasses.replace(budget, tried=EVERY_LEVER if untried else frozenset())
+        for size, references in itertools.product((spec.size,) if spec.pocket else SIZES, (0, 4)):
             try:
                 fit = fit_picture(spec, precision, size, references, budget, [])
             except DoesNotFit as refusal:
@@ -56,7 +70,7 @@ def test_pictures_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpe
                 if row.device == budget.device:
                     assert keeps(budget, row.device, row.peak_bytes, row.host_peak_bytes), row
                 assert row.host_peak_bytes <= budget.host_bytes
-            assert untried or fit.placement.offload != "stream"
+            assert untried or not levers_of(fit.placement)
 
 
 @pytest.mark.parametrize("budget", CARDS, ids=lambda budget: budget.device_name)
@@ -80,7 +94,7 @@ def test_films_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpec, 
     [
         (12, "flux2-klein-4b", "P1"), (24, "flux2-klein-4b", "P0"), (24, "flux2-klein-9b", "P1"), (48, "flux2-klein-9b", "P0"),
         (48, "flux1-dev", "P0"), (24, "flux1-dev", "refused"), (80, "flux2-dev", "P1"), (141, "flux2-dev", "P0"),
-        (4, "flux2-klein-4b", "refused"), (4, "pocket-flux", "P0"),
+        (4, "flux2-klein-4b", "P8"), (4, "pocket-flux", "P0"),
     ],
 )  # fmt: skip
 def test_the_fastest_that_fits_is_taken(gib: int, model: str, expected: str) -> None:
@@ -118,8 +132,7 @@ def test_a_t4_computes_in_fp16_and_counts_the_text_encoder_of_flux1_in_fp32() ->
     t4, spec = card("T4"), MODELS["flux1-schnell"]
     precision, why = choose_precision(spec, t4)
     assert (precision, "text_encoder_2 in fp32" in why) == ("fp16", True)
-    t5 = spec.component_bytes("text_encoder_2", "fp16")
-    assert t5 == 4 * 4_762_310_656
+    assert sizes_of(spec, precision)["text_encoder_2"] == 4 * 4_762_310_656
     with pytest.raises(DoesNotFit, match=r"largest model that fits is (flux2-klein|pocket)"):
         fit_picture(spec, precision, (1024, 1024), 0, t4, [])
 
@@ -142,18 +155,6 @@ def test_a_refusal_names_the_largest_size_that_fits() -> None:
     width, height = int(found[1]), int(found[2])
     assert can_place(spec, "bf16", Shape(width, height, tile=512), budget)
     assert not can_place(spec, "bf16", Shape(width + 16, height + 16, tile=512), budget)
-
-
-def test_an_untiled_decode_that_does_not_fit_is_tiled_and_the_plan_says_so() -> None:
-    notes: list[Decision] = []
-    budget = dataclasses.replace(card("GPU of 4 GiB"), tried=EVERY_LEVER)
-    fit = fit_picture(MODELS["flux2-klein-4b"], "bf16", (1024, 1024), 0, budget, notes)
-    assert (fit.placement.offload, fit.shape.tile) == ("stream", 512)
-    assert [(note.value, note.why) for note in notes if note.what == "decode"] == [
-        ("in tiles of 512 pixels", "decoding it at once does not fit")
-    ]
-    larger = fit_picture(MODELS["flux2-klein-4b"], "bf16", (1024, 1024), 0, card("GPU of 12 GiB"), [])
-    assert larger.shape.tile == 0  # the VAE is alone while it decodes
 
 
 def test_a_picture_above_one_megapixel_is_always_tiled() -> None:
@@ -187,20 +188,54 @@ def test_fallbacks_take_ever_less_of_the_device_and_end_on_the_processor() -> No
 @pytest.mark.parametrize(("model", "part"), [(model, part) for model, parts in full_size.PARTS.items() for part in parts])
 def test_weights_are_those_of_the_classes_at_full_size(model: str, part: str) -> None:
     built = full_size.build(model, part)
-    sizes = [parameter.numel() for parameter in built.parameters()]
     row = next(row for row in MODELS[model].components if row.folder == part)
-    assert row.parameters == sum(sizes)
+    assert row.parameters == count(built)
     if row.blocks:
-        lists = (built.get_submodule(name) for name in full_size.BLOCKS[type(built).__name__])
-        counted = [sum(weight.numel() for weight in block.parameters()) for blocks in lists for block in blocks]  # type: ignore
-        assert [size for count, size in row.blocks for _ in range(count)] == counted
-    if row.leaf:
-        leaves = (sum(weight.numel() for weight in inner.parameters(recurse=False)) for inner in built.modules())
-        assert row.leaf == max(leaves)
+        blocks = [block for name in full_size.BLOCKS[type(built).__name__] for block in built.get_submodule(name)]  # type: ignore
+        assert [size for times, size in row.blocks for _ in range(times)] == [count(block) for block in blocks]
+    if row.modulation:
+        norms = [[inner for inner in block.modules() if type(inner).__name__.startswith("AdaLayerNorm")] for block in blocks]
+        folded = [sum(count(norm.linear) for norm in found) for found in norms]
+        last = count(built.norm_out.linear)
+        assert [*folded, last] == [
+            *(size for (times, _), size in zip(row.blocks, row.modulation, strict=False) for _ in range(times)),
+            row.modulation[-1],
+        ]  # fmt: skip
+    if row.loaded:
+        assert row.loaded == count(cut_text_encoder(built, LAYERS_READ[MODELS[model].family]))
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
+@pytest.mark.parametrize("model", ["flux1-schnell", "flux2-klein-9b"])
+@pytest.mark.parametrize("resident", [0, 1, 7, 20])
+def test_streaming_is_counted_as_the_engine_places_blocks(model: str, resident: int) -> None:
+    spec = MODELS[model]
+    sizes, blocks = sizes_of(spec, "bf16"), block_bytes(spec, "bf16")
+    placed = placed_bytes(blocks, sizes["transformer"] - sum(blocks), resident)
+    free = dataclasses.replace(card("GPU of 141 GiB"), host_bytes=2**40, tried=EVERY_LEVER)
+    rows = placements(spec, "bf16", Shape(2048, 2048, tile=256), free)
+    row = next(row for row in rows if row.offload == "stream" and row.resident_blocks == resident and not row.fold_modulation)
+    work = work_of(spec, "bf16", Shape(2048, 2048, tile=256))
+    staying = placed - 2 * max(size for at, size in enumerate(blocks) if not stays(at, len(blocks), resident))
+    encoder = max(size for name, size in sizes.items() if name.startswith("text")) + work.encode_bytes
+    assert row.peak_bytes == sizes["vae"] + max(placed + work.denoise_bytes, staying + max(encoder, work.decode_bytes))
+
+
+def test_folding_leaves_a_quarter_of_flux1_off_the_device() -> None:
+    spec, shape = MODELS["flux1-dev"], Shape(1024, 1024)
+    budget = dataclasses.replace(card("GPU of 24 GiB"), tried=frozenset({"fold"}))
+    with pytest.raises(DoesNotFit, match="computing its modulation once"):
+        place(spec, "bf16", shape, card("GPU of 24 GiB"))
+    placed = place(spec, "bf16", shape, budget)
+    assert (placed.offload, placed.fold_modulation, placed.rung) == ("model", True, "P1")
+    assert sizes_of(spec, "bf16")["transformer"] - sizes_of(spec, "bf16", fold=True)["transformer"] == 2 * 3_247_448_064
 
 
 @pytest.mark.parametrize("model", ["flux1-dev", "flux2-klein-4b", "flux2-klein-9b", "flux2-dev"])
-@pytest.mark.parametrize(("width", "height"), [(512, 512), (1024, 1024), (832, 1216)])
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (832, 1216)])
 def test_a_step_is_predicted_between_its_live_tensors_and_a_quarter_more(model: str, width: int, height: int) -> None:
     built = full_size.build(model, "transformer")
     step = full_size.flux1_step if model == "flux1-dev" else full_size.flux2_step

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from flux_svd import weights
 from flux_svd.catalog import MODELS
-from flux_svd.memory import Placement
+from flux_svd.memory import Placement, device_margin
+from flux_svd.placing import sizes_of
 from flux_svd.recipe import Precision
 
 if TYPE_CHECKING:
@@ -17,11 +20,11 @@ if TYPE_CHECKING:
     from flux_svd.engines.svd import SvdEngine
     from flux_svd.engines.wan import WanEngine
 
-Key = tuple[str, str, str, str, int]  # model, precision, device, offload, resident blocks
+Key = tuple[str, str, str, str, int, bool]  # model, precision, device, offload, resident blocks, folded modulation
 
 
 class WarmEngines:
-    """The engines of one device. A large one gives way before another large one loads; pocket models and scorers stay."""
+    """The engines of one device. Large ones give way where another one needs their room; pocket models and scorers stay."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -35,8 +38,11 @@ class WarmEngines:
 
         key = _key(placement, precision)
         if key not in self._flux:
-            self._make_room(placement.model)
-            self._flux[key] = FluxEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
+            self._make_room(placement)
+            self._flux[key] = FluxEngine(
+                MODELS[placement.model], self._folder(placement.model), placement, precision,
+                fold_modulation=placement.fold_modulation,
+            )  # fmt: skip
         _use_threads(placement.model)
         self._flux[key].follow(placement)
         return self._flux[key]
@@ -46,7 +52,7 @@ class WarmEngines:
 
         key = _key(placement, precision)
         if key not in self._svd:
-            self._make_room(placement.model)
+            self._make_room(placement)
             self._svd[key] = SvdEngine(MODELS[placement.model], self._folder(placement.model), placement, precision)
         _use_threads(placement.model)
         self._svd[key].follow(placement)
@@ -58,7 +64,7 @@ class WarmEngines:
 
         key = _key(placement, precision)
         if key not in self._one_pass:
-            self._make_room(placement.model)
+            self._make_room(placement)
             spec = MODELS[placement.model]
             kind = LtxEngine if spec.family == "ltx" else WanEngine
             self._one_pass[key] = kind(spec, self._folder(placement.model), placement, precision)
@@ -93,25 +99,50 @@ class WarmEngines:
         torch.cuda.reset_peak_memory_stats()
         return peak
 
+    def held_bytes(self) -> tuple[int, int]:
+        """Return about how much of the device and of host memory large engines hold; pocket models and scorers do not count."""
+        device = host = 0
+        for model, precision, where, offload, *_ in (*self._flux, *self._svd, *self._one_pass):
+            weights = 0 if MODELS[model].pocket else sum(sizes_of(MODELS[model], precision).values())
+            if where == "cuda":
+                import torch
+
+                device = int(torch.cuda.memory_reserved())
+            if where != "cuda" or offload in ("model", "stream"):
+                host += weights
+        return device, host
+
     def drop(self, model: str) -> None:
         """Release every engine of one model, as after it ran out of memory."""
         for engines in (self._flux, self._svd, self._one_pass):
             for key in [key for key in engines if key[0] == model]:
                 engines.pop(key).release()
 
-    def _make_room(self, model: str) -> None:
-        """Release what gives way to `model`: every large one, and the same one placed another way."""
-        names = {key[0] for key in (*self._flux, *self._svd, *self._one_pass)}
-        for name in names:
-            if name == model or not MODELS[name].pocket:
+    def _make_room(self, placement: Placement) -> None:
+        """Release what gives way: the same model placed another way, and large ones, the oldest first, until it fits."""
+        self.drop(placement.model)
+        for name in dict.fromkeys(key[0] for key in (*self._flux, *self._svd, *self._one_pass)):
+            if not MODELS[name].pocket and not _fits_now(placement):
                 self.drop(name)
 
     def _folder(self, model: str) -> Path:
         return weights.need_folder(MODELS[model], self._home)
 
 
+def _fits_now(placement: Placement) -> bool:
+    """Return whether the device and the host have room for a placement beside what is loaded."""
+    import torch
+
+    if placement.host_peak_bytes > psutil.virtual_memory().available:
+        return False
+    if placement.device != "cuda":
+        return True
+    free, total = torch.cuda.mem_get_info()
+    return placement.peak_bytes + device_margin(total) <= free
+
+
 def _key(placement: Placement, precision: Precision) -> Key:
-    return placement.model, precision, placement.device, placement.offload, placement.resident_blocks
+    return placement.model, precision, placement.device, placement.offload, placement.resident_blocks, placement.fold_modulation
 
 
 def _use_threads(model: str) -> None:
