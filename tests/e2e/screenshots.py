@@ -1,6 +1,6 @@
 """Take the pictures of the page for the documents: `python -m tests.e2e.screenshots [FOLDER]`, by default docs/screenshots.
 
-Create and Video, with the pocket models, at desk and phone width, light and dark.
+Every page, with the pocket models, at desk and phone width, light and dark.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ def main(folder: Path) -> None:
             _save(page, folder / f"create-{name}", tall=width < 600)
             _video(page)
             _save(page, folder / f"video-{name}", tall=True)
+            _library(page)
+            _save(page, folder / f"library-{name}", tall=False)
+            _models(page)
+            _save(page, folder / f"models-{name}", tall=False)
             page.context.close()
         browser.close()
 
@@ -54,6 +58,18 @@ def _video(page: Page) -> None:
     expect(page.locator("#v_stat")).to_contain_text("Done")
     page.wait_for_function("document.querySelector('#v_mon video').readyState >= 2")
     page.mouse.move(0, 0)
+
+
+def _library(page: Page) -> None:
+    page.click("#room button[role=tab]:has-text('Library')")
+    page.wait_for_selector("#lib .it img")
+    page.wait_for_function("[...document.querySelectorAll('#lib .it img')].every((image) => image.complete)")
+    page.mouse.move(0, 0)
+
+
+def _models(page: Page) -> None:
+    page.click("#room button[role=tab]:has-text('Models')")
+    page.wait_for_selector(".model")
 
 
 def _save(page: Page, path: Path, *, tall: bool) -> None:
