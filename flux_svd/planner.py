@@ -330,6 +330,7 @@ def _image_recipes(
         ("guidance_curve", "guidance", request.guidance_curve is not None),
         ("cfg_scale", "cfg_scale", request.cfg_scale is not None),
         ("start", "start", isinstance(request, ImageRequest) and request.start is not None),
+        ("step_cache", "step_cache", request.step_cache is not None),
     ):
         if given and control not in spec.obeys and not (field == "negative_prompt" and "cfg_scale" in spec.obeys):
             able = ", ".join(row.name for row in MODELS.values() if control in row.obeys)
@@ -351,6 +352,12 @@ def _image_recipes(
                               else f"the default of {spec.name}"))
     if request.cfg_scale is not None:
         notes.append(Decision("cfg scale", f"{request.cfg_scale:g}", "away from the negative prompt; steps take twice as long"))
+    if request.step_cache is not None:
+        notes.append(Decision("step cache", f"{request.step_cache:g}", "lossy: blocks are skipped where a step changes less"))
+    if request.attention != "native":
+        notes.append(Decision("attention", request.attention, "as asked; pixels differ slightly from native"))
+    if request.compiled:
+        notes.append(Decision("compiled", "yes", "as asked; the first picture takes minutes more, pixels differ slightly"))
     precision, why = choose_precision(spec, budget)
     notes.append(Decision("precision", precision, why))
     fit = fit_picture(spec, precision, (width, height), references, budget, notes)
@@ -363,6 +370,7 @@ def _image_recipes(
             guidance=guidance if spec.guidance_kind != "none" else 0.0, guidance_kind=spec.guidance_kind,
             references=request.references, precision=precision, prompt_tokens=spec.prompt_tokens,
             decode_tile=fit.shape.tile, versions=versions, cfg_scale=request.cfg_scale or 1.0, guidance_curve=curve,
+            step_cache=request.step_cache or 0.0, attention=request.attention, compiled=request.compiled,
         )
         for prompt, seed in prompts
     )

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from flux_svd.catalog import GuidanceKind
+from flux_svd.request import Attention
 
 Precision = Literal["bf16", "fp16", "fp32"]
 Method = Literal["bidirectional", "vibid", "fusion", "plain"]
@@ -31,8 +32,10 @@ class ImageRecipe:
         decode_tile: pixels of a side of the parts the VAE decodes (changes pixels slightly); 0 decodes the whole at once.
         cfg_scale: real classifier-free guidance beside an embedded value, away from the negative prompt; 1.0 is none.
         guidance_curve: the guidance of each step where it changes on the way; () is `guidance` in all.
-        start, strength: the stored picture to begin at, and the share of the steps that are taken from there; "" and 1.0 is noise.
+        start, strength: the stored picture to begin at, and the share of the steps taken from there; "" and 1.0 is noise.
         variation_seed, variation: the noise is turned from the seed's own towards another by this share of the way.
+        step_cache: blocks are skipped where a step changes less than this share; 0.0 skips none.
+        compiled: the transformer's blocks are compiled (rounds otherwise).
     """
 
     model: str
@@ -56,6 +59,9 @@ class ImageRecipe:
     strength: float = 1.0
     variation_seed: int = 0
     variation: float = 0.0
+    step_cache: float = 0.0
+    attention: Attention = "native"
+    compiled: bool = False
     kind: Literal["image"] = "image"
 
     @property

@@ -21,6 +21,7 @@ SEED_MAX = 2**64 - 1  # torch.Generator.manual_seed takes 64 bits
 MAX_FRAMES = 1441  # two minutes at 12 fps
 BEST_OF_MAX = 8
 
+Attention = Literal["native", "math", "cudnn", "flash", "sage"]
 Transition = Literal["bidirectional", "vibid", "fusion", "fast", "plain"]
 
 
@@ -76,6 +77,11 @@ class _Picture(_Request):
     references: Annotated[tuple[PictureId, ...], Field(max_length=8)] = Field(
         default=(), description="Stored pictures to work from (FLUX.2 models)"
     )
+    step_cache: Annotated[float, Field(gt=0, le=0.5)] | None = Field(
+        default=None, description="Skip blocks in steps that change less than this share; quicker, and loses detail (FLUX.1)"
+    )
+    attention: Attention = Field(default="native", description="Who computes attention; pixels differ slightly")
+    compiled: bool = Field(default=False, description="Compile the model first: minutes once, then quicker; other rounding")
     consent: bool = Field(
         default=False, description="When memory runs out, change the picture slightly (tiles) rather than take long"
     )

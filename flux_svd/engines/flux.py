@@ -25,6 +25,7 @@ from flux_svd.engines.levers.reading import read_part
 from flux_svd.engines.levers.streaming import StreamedBlocks
 from flux_svd.engines.placement import DTYPES, check_folder, dtype_of, load_pipeline, release, settle
 from flux_svd.engines.preview import FluxPreview
+from flux_svd.engines.shortcuts import shortcuts, store_as_fp8
 from flux_svd.engines.trail import Halfway
 from flux_svd.errors import BadOutput, InvalidRequest
 from flux_svd.memory import Placement
@@ -48,18 +49,21 @@ class FluxEngine:
     """
 
     def __init__(
-        self, spec: ModelSpec, folder: Path, placement: Placement, precision: Precision, *, fold_modulation: bool = False
+        self, spec: ModelSpec, folder: Path, placement: Placement, precision: Precision, *, fold_modulation: bool = False,
+        fp8_storage: bool = False,
     ) -> None:
         """Load the model.
 
         Args:
             fold_modulation: see `FoldedModulation` (FLUX.1 only).
+            fp8_storage: see `store_as_fp8`; changes pixels.
 
         Raises:
             ModelUnavailable, OutOfMemory: see `load_pipeline`.
         """
         self.spec = spec
-        self._folder, self._placement, self._precision, self._fold = folder, placement, precision, fold_modulation
+        self._folder, self._placement, self._precision = folder, placement, precision
+        self._fold, self._fp8_storage = fold_modulation, fp8_storage
         self._device = torch.device(placement.device)
         self._layers_read = LAYERS_READ.get(spec.family)
         self._parts = [part.folder for part in spec.components]
@@ -134,10 +138,12 @@ class FluxEngine:
             if start is not None and halfway is None:
                 clean = flow.encode_start(pipeline, recipe, start, self._device)
             self._phases.need("transformer")
-            watch = self._watch(recipe, on_step, on_latents)
-            return flow.denoise(
-                pipeline, recipe, texts, self._device, watch, scene=scene, start=clean, halfway=halfway, folded=self._folded
-            ).cpu()
+            # What a step cache remembers is no part of the latents: such a picture cannot go on from the middle.
+            watch = self._watch(recipe, on_step, None if recipe.step_cache else on_latents)
+            with shortcuts(pipeline.transformer, recipe):
+                return flow.denoise(
+                    pipeline, recipe, texts, self._device, watch, scene=scene, start=clean, halfway=halfway, folded=self._folded
+                ).cpu()
 
     def decode(self, recipe: ImageRecipe, latents: Tensor) -> Image.Image:
         """Return the picture of latents that `denoise` returned; may be called again with another way of decoding."""
@@ -211,6 +217,8 @@ class FluxEngine:
             return cut_text_encoder(model, self._layers_read)
         if name == "transformer" and self._fold:
             self._folded = FoldedModulation(model, self._device)
+        if name == "transformer" and self._fp8_storage:
+            store_as_fp8(model, DTYPES[self._precision])
         return model
 
     def _text(self, text: str, tokens: int) -> Text:
@@ -243,6 +251,8 @@ class FluxEngine:
                 if not flux1
                 else "the picture the recipe names, and none where it names none",
             )
+        if recipe.compiled and (self._fold or self._placement.offload == "stream"):
+            raise InvalidRequest("compiled", True, "not while blocks are streamed or modulation is folded")
         for picture in references:
             _check_reference(picture)
 
