@@ -133,7 +133,7 @@ def login_style() -> str:
 
 def page_head() -> str:
     """Return what goes into the page's <head>."""
-    scripts = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in ("words", "library", "models", "page"))
+    scripts = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in ("words", "library", "models", "queue", "page"))
     return (
         '<meta name="viewport" content="width=device-width,initial-scale=1,viewport-fit=cover">'
         '<link rel="manifest" href="manifest.json" crossorigin="use-credentials">'

@@ -14,6 +14,7 @@ from flux_svd.web.api import add_endpoints
 from flux_svd.web.board import Board
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk
+from flux_svd.web.drawer import build_drawer, opener
 from flux_svd.web.i18n import mark_texts
 from flux_svd.web.library_tab import build_library, connect_library
 from flux_svd.web.models import build_models
@@ -28,6 +29,8 @@ def build_page(desk: Desk) -> gr.Blocks:
     """Return the page; it works through `desk` alone."""
     with gr.Blocks(title="flux_svd", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
         bar = show(bar_words(desk), elem_id="bar")
+        if desk.work.lasting:
+            build_drawer()
         with gr.Tabs(selected=_CREATE, elem_id="room", overflow_behavior="wrap") as tabs:
             with gr.Tab("Create", id=_CREATE):
                 create = CreatePage(desk)
@@ -61,7 +64,7 @@ def bar_words(desk: Desk) -> str:
         f'<span class="what" title="{esc(budget.device_name)}"><i class="dot {state[0]}"></i><b>{esc(device)}</b>'
         f'<span>{esc(desk.resolve("auto").title)}</span><span class="long">{esc(_way_to_run(desk))}</span>'
         f'<span class="long">{state[1]}</span></span>'
-        f'<span class="queue" role="status" aria-label="Queue">{desk.queue_words()}</span></div></div>'
+        f"{opener(desk.queue_words(), lasting=desk.work.lasting)}</div></div>"
     )
 
 

@@ -31,6 +31,36 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "idle": ("en reposo", "au repos", "frei", "空闲"),
     "1 at work": ("1 en marcha", "1 en cours", "1 in Arbeit", "1 个进行中"),
     "{n} in queue": ("{n} en cola", "{n} en attente", "{n} in der Schlange", "{n} 个排队"),
+    # The queue.
+    "is being stopped": ("se está parando", "s’arrête", "wird angehalten", "正在停止"),
+    "paused": ("en pausa", "en pause", "ruht", "已暂停"),
+    "Running": ("En marcha", "En cours", "Läuft", "进行中"),
+    "Paused": ("En pausa", "En pause", "Ruht", "已暂停"),
+    "Set apart": ("Apartado", "Mis de côté", "Zurückgestellt", "已搁置"),
+    "Move up": ("Adelantar", "Avancer", "Vorziehen", "提前"),
+    "Resume": ("Reanudar", "Reprendre", "Fortsetzen", "继续"),
+    "Retry": ("Reintentar", "Réessayer", "Noch einmal", "重试"),
+    "No jobs yet.": ("Aún no hay trabajos.", "Pas encore de travaux.", "Noch keine Aufträge.", "还没有任务。"),
+    "Change the settings and start again; what was finished is kept.": (
+        "Cambie los ajustes y empiece de nuevo; lo terminado se conserva.",
+        "Changez les réglages et recommencez ; ce qui est fini est gardé.",
+        "Einstellungen ändern und neu beginnen; Fertiges bleibt.", "请更改设置后重新开始；已完成的部分会保留。",
+    ),
+    "Retry it once more; if that fails too, the program's log says where.": (
+        "Reinténtelo; si vuelve a fallar, el registro del programa dice dónde.",
+        "Réessayez ; si cela échoue encore, le journal du programme dit où.",
+        "Noch einmal versuchen; scheitert auch das, sagt das Protokoll des Programms, wo.",
+        "请再试一次；如果仍然失败，程序日志会说明原因。",
+    ),
+    "Resume it when that is mended.": (
+        "Reanúdelo cuando esté arreglado.", "Reprenez quand c’est réparé.", "Fortsetzen, wenn das behoben ist.", "问题解决后继续。",
+    ),
+    "Resume it.": ("Reanúdelo.", "Reprenez-le.", "Fortsetzen.", "继续任务。"),
+    "Retry it; what was finished is kept.": (
+        "Reinténtelo; lo terminado se conserva.", "Réessayez ; ce qui est fini est gardé.", "Noch einmal versuchen; Fertiges bleibt.",
+        "请重试；已完成的部分会保留。",
+    ),
+    "Cancel": ("Cancelar", "Annuler", "Abbrechen", "取消"),
     # Create.
     "Prompt": ("Descripción", "Description", "Beschreibung", "提示词"),
     "Generate": ("Generar", "Générer", "Erzeugen", "生成"),

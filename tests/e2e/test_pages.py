@@ -279,6 +279,46 @@ def test_a_film_goes_on_through_a_reload_and_is_stopped_from_another_window(open
     expect(other.locator("#v_stat")).to_contain_text("Stopped", timeout=LONG)
 
 
+def test_the_queue_shows_what_waits_and_does_what_it_is_told(open_: Callable[..., Page], address: str) -> None:
+    page = open_()
+    settings(page)
+    page.fill("#f_steps input", "150")
+    page.click("#gen")
+    expect(page.locator("#stat")).to_contain_text(re.compile(r"Step \d+ of 150"), timeout=LONG)
+    api = page.request
+    waiting = [
+        api.post(f"{address}/api/v1/jobs", data={"kind": "image", "prompt": prompt}).json()["id"]
+        for prompt in ("a blue heart", "a white <b>cross</b>")
+    ]
+    expect(page.locator("#bar .queue")).to_have_text("3 in queue", timeout=LONG)
+    page.click("[data-queue]")
+    first, second = (page.locator(f"#jobs [data-id='{job}']") for job in waiting)
+    expect(page.locator("#jobs .running")).to_contain_text(re.compile(r"Step \d+ of 150"), timeout=LONG)
+    expect(second).to_contain_text("2 ahead of you")
+    expect(second).to_contain_text("a white <b>cross</b>")
+    second.locator("role=button[name^='Move up']").click()
+    expect(second).to_contain_text("1 ahead of you", timeout=LONG)
+    expect(first).to_contain_text("2 ahead of you")
+    first.locator("role=button[name^='Pause']").click()
+    expect(first).to_contain_text("Paused")
+    second.locator("role=button[name^='Cancel']").click()
+    expect(second).to_contain_text("Stopped")
+    second.locator("role=button[name^='Retry']").click()
+    expect(second).to_contain_text("Waiting")
+    page.keyboard.press("Escape")
+    expect(page.locator("#jobs")).to_be_hidden()
+    expect(page.locator("[data-queue]")).to_be_focused()
+    expect(page.locator("#stat")).to_contain_text(re.compile(r"Step \d+ of 150"))  # Escape closed the queue and stopped nothing
+    page.keyboard.press("Enter")
+    for job in (first, second):
+        job.locator("role=button[name^='Cancel']").click()
+        expect(job).to_contain_text("Stopped")
+    page.locator("#jobs .running [data-act=cancel]").click()
+    expect(page.locator("#stat")).to_contain_text("Stopped", timeout=LONG)
+    page.click("#jobs [data-close]")
+    expect(page.locator("#bar .queue")).to_have_text("idle", timeout=LONG)
+
+
 def test_an_unknown_job_in_the_address_leaves_the_example(open_: Callable[..., Page]) -> None:
     page = open_(path="?job=2345678abc")
     assert page.input_value("#f_prompt textarea") == "a red circle on a blue background"
