@@ -144,6 +144,7 @@ def test_among_many_each_visitor_gets_a_cookie_and_the_nameless_see_no_lists() -
     assert "m" * 32 not in first
     assert "SameSite=None; Secure" in first
     assert ask(app, "GET", "/x", host="me.hf.space").json() == {"owner": "", "lists": False, "cookies": {}}
+    assert ask(app, "GET", "/x", host="me.hf.space", headers=cookie("m" * 32)).json()["owner"].startswith("visitor-")
     known = ask(app, "GET", "/x", host="me.hf.space", headers=cookie("a")).json()
     assert known["owner"]
     assert known["lists"] is True

@@ -10,7 +10,7 @@ import gradio as gr
 
 from flux_svd import storyboard
 from flux_svd.artifact import load_recipe, load_request
-from flux_svd.errors import FluxSvdError, ModelUnavailable
+from flux_svd.errors import FluxSvdError, ModelUnavailable, UnreadableFile
 from flux_svd.recipe import ImageRecipe
 from flux_svd.request import ImageRequest, Request, StageWish, VideoRequest
 from flux_svd.web import parts
@@ -59,6 +59,8 @@ def connect_library(
             if event._data["do"] == "reference":
                 return {**add_reference(path, references), tabs: to(ids[0])}
             wish = _wish_of(event._data["do"], path, desk)
+        except UnreadableFile as error:
+            return {create.stat: parts.refused(UnreadableFile("file", path.name, error.allowed)), tabs: to(ids[0])}
         except FluxSvdError as error:
             return {create.stat: parts.refused(error), tabs: to(ids[0])}
         if isinstance(wish, VideoRequest):
@@ -94,7 +96,10 @@ def _wish_of(what: str, path: Path, desk: Desk) -> Request:
         return VideoRequest(prompt=request.prompt, stages=(first, *rest))
     if what == "remix":
         return request.model_copy(update={"seed": None})
-    recipe = load_recipe(path)
+    try:
+        recipe = load_recipe(path)
+    except UnreadableFile:  # of another version; its request still stands
+        return request
     if isinstance(request, ImageRequest) and isinstance(recipe, ImageRecipe):  # the seed and the model that were taken
         return request.model_copy(update={"seed": recipe.seed, "model": recipe.model, "count": 1})
     return request
