@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flux_svd import __version__, cli_films, cli_images, cli_jobs, failpoints, memory
+from flux_svd import __version__, cli_films, cli_images, cli_jobs, cli_measure, failpoints, memory
 from flux_svd.errors import Cancelled, FluxSvdError, InvalidRequest
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_images.add_commands(commands, common, _told)
     cli_films.add_commands(commands, common, _told)
     cli_jobs.add_commands(commands, common, _told)
+    cli_measure.add_commands(commands, common, machine, _told)
     return parser
 
 
