@@ -89,6 +89,7 @@ class ModelSpec:
         prompt_tokens: how many tokens the text encoder that carries the meaning reads; the rest of a prompt is cut.
         obeys: the controls that change this model's result.
         references_max: how many reference pictures it takes.
+        text_layers: which hidden states of its one text encoder are read, the deepest last; () where the last answer is.
         frame_step: of a video model that makes a stretch of film in one pass: its keyframes lie this many frames apart, or a
             multiple; 0 of others.
         keyframes_at_once: how many keyframes such a stretch may have.
@@ -115,6 +116,7 @@ class ModelSpec:
     work: WorkingMemory = WorkingMemory()
     obeys: frozenset[Control] = frozenset()
     references_max: int = 0
+    text_layers: tuple[int, ...] = ()
     frame_step: int = 0
     keyframes_at_once: int = 0
     pocket: bool = False
@@ -187,6 +189,7 @@ _FLUX1_DEV = ModelSpec(
 _KLEIN_4B = ModelSpec(
     name="flux2-klein-4b", title="FLUX.2 [klein] 4B", family="flux2-klein", repo="black-forest-labs/FLUX.2-klein-4B",
     licence=APACHE, steps=4, prompt_tokens=512, obeys=frozenset({"references"}),
+    text_layers=(9, 18, 27),  # `text_encoder_out_layers` of diffusers 0.42.1
     references_max=4,  # docs.bfl.ai, "Reference Images per Model", 2026-11: klein up to 4, [dev] recommended 6 at most
     components=(_QWEN3_4B, Component("transformer", 3_875_544_576, ((5, 245_367_296), (20, 122_683_648))), _FLUX2_VAE),
     work=replace(_FLUX2_WORK, step=133_900),
@@ -242,7 +245,7 @@ _ROWS: tuple[ModelSpec, ...] = (
     ModelSpec(
         name="flux2-dev", title="FLUX.2 [dev]", family="flux2", repo="black-forest-labs/FLUX.2-dev", gated=True,
         licence=FLUX2_NC, steps=50, guidance=4.0, guidance_kind="embedded", prompt_tokens=512,
-        obeys=frozenset({"guidance", "references"}), references_max=6,
+        obeys=frozenset({"guidance", "references"}), references_max=6, text_layers=(10, 20, 30),
         components=(
             Component("text_encoder", 24_011_361_280, loaded=17_343_754_240),
             Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824))), _FLUX2_VAE,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from flux_svd.catalog import MODELS, ModelSpec
-from flux_svd.engines.levers.encoders import LAYERS_READ, cut_text_encoder
+from flux_svd.engines.levers.encoders import cut_text_encoder
 from flux_svd.engines.levers.streaming import placed_bytes
 from flux_svd.errors import DoesNotFit
 from flux_svd.fitting import choose_precision, fit_film, fit_picture
@@ -202,7 +202,7 @@ def test_weights_are_those_of_the_classes_at_full_size(model: str, part: str) ->
             row.modulation[-1],
         ]  # fmt: skip
     if row.loaded:
-        assert row.loaded == count(cut_text_encoder(built, LAYERS_READ[MODELS[model].family]))
+        assert row.loaded == count(cut_text_encoder(built, MODELS[model].text_layers[-1]))
 
 
 def count(module: torch.nn.Module) -> int:

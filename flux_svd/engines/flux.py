@@ -18,7 +18,7 @@ from torch import Tensor
 from flux_svd.catalog import Family, ModelSpec
 from flux_svd.engines import flow
 from flux_svd.engines.flow import AfterStep, Text
-from flux_svd.engines.levers.encoders import LAYERS_READ, cut_text_encoder
+from flux_svd.engines.levers.encoders import cut_text_encoder
 from flux_svd.engines.levers.modulation import FoldedModulation
 from flux_svd.engines.levers.phases import Kept, KeptInHost, KeptOnDisk, Phases, working
 from flux_svd.engines.levers.reading import read_part
@@ -49,7 +49,13 @@ class FluxEngine:
     """
 
     def __init__(
-        self, spec: ModelSpec, folder: Path, placement: Placement, precision: Precision, *, fold_modulation: bool = False,
+        self,
+        spec: ModelSpec,
+        folder: Path,
+        placement: Placement,
+        precision: Precision,
+        *,
+        fold_modulation: bool = False,
         fp8_storage: bool = False,
     ) -> None:
         """Load the model.
@@ -65,7 +71,7 @@ class FluxEngine:
         self._folder, self._placement, self._precision = folder, placement, precision
         self._fold, self._fp8_storage = fold_modulation, fp8_storage
         self._device = torch.device(placement.device)
-        self._layers_read = LAYERS_READ.get(spec.family)
+        self._layers_read = spec.text_layers[-1] if spec.text_layers else None
         self._parts = [part.folder for part in spec.components]
         self._folded: FoldedModulation | None = None
         self._phases = Phases({})
@@ -225,7 +231,8 @@ class FluxEngine:
         known = self._texts.get((text, tokens))
         if known is None:
             self._phases.need(*ENCODERS)
-            encoded = self._pipeline.encode_prompt(prompt=text, device=self._device, max_sequence_length=tokens)
+            layers = {"text_encoder_out_layers": self.spec.text_layers} if self.spec.text_layers else {}
+            encoded = self._pipeline.encode_prompt(prompt=text, device=self._device, max_sequence_length=tokens, **layers)
             pooled = encoded[1] if self.spec.family == "flux1" else encoded[0].new_empty(1, 0)
             dtype = DTYPES[self._precision]  # an encoder in fp32 serves a transformer in fp16
             known = Text(encoded[0].to("cpu", dtype), pooled.to("cpu", dtype))

@@ -80,6 +80,19 @@ def test_an_engine_holds_only_what_is_read_of_its_text_encoder(name: str, layers
                        read_part(folder_of(name), "text_encoder", "fp32", layers).model).layers) == layers  # fmt: skip
 
 
+def test_the_layers_of_the_catalogue_are_those_that_are_read(folder_of: FolderOf) -> None:
+    spec = replace(MODELS["flux2-klein-4b"], text_layers=(2, 5, 8))  # as a smaller model may have them
+    engine = FluxEngine(spec, folder_of(spec.name), placement(spec.name), "fp32")
+    recipe = image_recipe(spec.name)
+    assert len(engine._pipeline.text_encoder.layers) == 8
+    pipeline = PIPELINES[spec.family].from_pretrained(folder_of(spec.name))
+    with torch.no_grad():
+        read = pipeline.encode_prompt(
+            recipe.prompt, max_sequence_length=recipe.prompt_tokens, text_encoder_out_layers=spec.text_layers
+        )[0]
+    assert torch.equal(engine.embed(recipe)[0].tokens, read)
+
+
 def test_an_encoder_with_too_few_layers_is_refused(folder_of: FolderOf) -> None:
     encoder = read_part(folder_of("flux2-klein-4b"), "text_encoder", "fp32")
     with pytest.raises(ModelUnavailable, match="28 layers and 40 are read"):

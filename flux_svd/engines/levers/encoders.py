@@ -7,11 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from flux_svd.catalog import Family
 from flux_svd.errors import ModelUnavailable
-
-# The deepest hidden state each pipeline reads: `text_encoder_out_layers` of diffusers 0.42.1 is (9, 18, 27) and (10, 20, 30).
-LAYERS_READ: dict[Family, int] = {"flux2-klein": 27, "flux2": 30}
 
 
 def cut_text_encoder(encoder: Any, layers: int) -> Any:
