@@ -23,9 +23,11 @@ from tests.test_planner import film_of, plan_of
 DAY = 86400.0
 
 
-def put(outputs: Path, name: str, *, prompt: str = "a red circle", score: float = 0.5, age: float = 0, owner: str = "") -> Path:
+def put(
+    outputs: Path, name: str, *, prompt: str = "a red circle", score: float = 0.5, age: float = 0, owner: str = "", **fields: Any
+) -> Path:
     """Save a picture of this prompt as a run would."""
-    plan = plan_of(prompt=prompt)
+    plan = plan_of(prompt=prompt, **fields)
     recipe = plan.recipes[0]
     assert isinstance(recipe, ImageRecipe)
     data = encode_image(Image.new("RGB", (8, 8), "red"), plan.request, recipe)

@@ -108,6 +108,16 @@ def test_details_tell_plan_run_and_provenance(site: Site) -> None:
     assert "owner" not in json.dumps(told)
 
 
+def test_a_long_seed_reaches_the_browser_exactly(outputs: Path, home: Path) -> None:
+    put(outputs, "a", seed=2**64 - 1)
+    site = Site(outputs, home)
+    [item] = site.items()
+    assert item["seed"] == "18446744073709551615"
+    told = site.ask("GET", f"/library/item/{item['id']}").json()
+    assert told["recipe"]["seed"] == told["request"]["seed"] == "18446744073709551615"
+    assert told["recipe"]["steps"] > 0  # others stay numbers
+
+
 def test_thumbnails_are_small_webp_kept_and_made_again_after_a_change(site: Site, outputs: Path, home: Path) -> None:
     item = site.items("words=red")[0]
     answer = site.ask("GET", f"/library/thumb/{item['id']}")

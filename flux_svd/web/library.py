@@ -95,7 +95,7 @@ class LibraryRoutes:
         return {
             **self._shown(item, owner),
             "name": path.name, "bytes": path.stat().st_size if path.is_file() else 0, "sha256": sidecar.get("sha256", ""),
-            "request": _compact(sidecar.get("request", {})), "recipe": recipe, "run": run,
+            "request": _exact(_compact(sidecar.get("request", {}))), "recipe": _exact(recipe), "run": run,
             "placement": sidecar.get("placement"), "job": item.job,
             "source_type": SOURCE_TYPE, "licence": spec.licence.title if spec else "",
             "licence_url": spec.licence.url if spec else "",
@@ -201,7 +201,7 @@ class LibraryRoutes:
             "alt": sidecar.get("alt") or item.prompt, "model": item.model, "made": item.made, "score": item.score,
             "starred": item.starred, "problem": item.problem, "width": recipe.get("width", 1), "height": recipe.get("height", 1),
             "seconds": round(frames / recipe["fps"], 2) if "fps" in recipe else None, "frames": frames, "fps": recipe.get("fps"),
-            "seed": recipe.get("seed", sidecar.get("request", {}).get("seed")),
+            "seed": _exact(recipe.get("seed", sidecar.get("request", {}).get("seed"))),
         }  # fmt: skip
 
     def _mine(self, file_id: object, owner: str) -> Path:
@@ -301,6 +301,15 @@ def _number(text: str | None, field: str) -> float | None:
 def _compact(request: Any) -> dict[str, Any]:
     """Return the request without what was left open."""
     return {key: value for key, value in request.items() if value not in (None, [], "")} if isinstance(request, dict) else {}
+
+
+def _exact(value: Any) -> Any:
+    """Return the value with whole numbers that a browser would round, such as seeds, as text."""
+    if isinstance(value, dict):
+        return {key: _exact(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_exact(one) for one in value]
+    return str(value) if isinstance(value, int) and abs(value) > 2**53 else value
 
 
 def _kind(path: Path) -> str:
