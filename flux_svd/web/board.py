@@ -1,4 +1,4 @@
-"""What a tab remembers of its film: the names of its cards, and what was made for them."""
+"""What a tab remembers of its film: its cards, and what was made for them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Board:
-    """The names of the cards, what was made (by fingerprint), and the last film's player and actions as markup."""
+class Slot:
+    """What a card is called, and the stored picture given for it ("" where one is drawn)."""
 
-    names: tuple[str, ...]
+    name: str
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class Board:
+    """The cards, what was made (by fingerprint), and the last film's player and actions as markup."""
+
+    slots: tuple[Slot, ...]
     drawn: dict[str, Drawn] = field(default_factory=dict)
     ways: dict[str, Way] = field(default_factory=dict)
     player: str = ""

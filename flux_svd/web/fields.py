@@ -106,8 +106,10 @@ def seed_of(plan: Plan) -> str:
     return str(first.seed) if isinstance(first, ImageRecipe) else ""
 
 
-def video_fields(film: str, seed: str, frames: str, fps: str, model: str, stages: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Return the fields of a VideoRequest; each stage is (prompt, seed).
+def video_fields(
+    film: str, seed: str, frames: str, fps: str, model: str, stages: Sequence[tuple[str, str, str]]
+) -> dict[str, Any]:
+    """Return the fields of a VideoRequest; each stage is (prompt, seed, id of a given picture or "").
 
     Raises:
         InvalidRequest: a text is not a number, or a stage has no prompt.
@@ -118,16 +120,16 @@ def video_fields(film: str, seed: str, frames: str, fps: str, model: str, stages
         "model": model,
         "seed": whole_number("seed", seed),
         "frames_per_transition": whole_number("frames_per_transition", frames, VideoRequest),
-        "stages": tuple(_stage(n, prompt, own) for n, (prompt, own) in enumerate(stages)),
+        "stages": tuple(_stage(n, *stage) for n, stage in enumerate(stages)),
     }
     speed = whole_number("fps", fps, VideoRequest)
     return found if speed is None else {**found, "fps": speed}
 
 
-def _stage(index: int, prompt: str, seed: str) -> dict[str, Any]:
+def _stage(index: int, prompt: str, seed: str, picture: str) -> dict[str, Any]:
     if not (prompt or "").strip():
         raise InvalidRequest(f"stages.{index}.prompt", prompt, describe_bounds(ImageRequest, "prompt"))
     try:
-        return {"prompt": prompt, "seed": whole_number("seed", seed)}
+        return {"prompt": prompt, "seed": whole_number("seed", seed), "picture": picture or None}
     except InvalidRequest as error:
         raise InvalidRequest(f"stages.{index}.seed", seed, error.allowed) from None

@@ -90,8 +90,17 @@ class References:
         return {self.ids: ids, self.area: self.drawn(ids, problem)}
 
     def _thumb(self, picture_id: str) -> str:
-        with Image.open(self.desk.session.store.picture(picture_id), formats=["PNG"]) as picture:
-            return parts.small_picture(picture, 144)
+        return small_given(self.desk, picture_id, 144)
+
+
+def small_given(desk: Desk, picture_id: str, height: int) -> str:
+    """Return a kept picture, at most `height` pixels high, as a data address.
+
+    Raises:
+        InvalidRequest: there is no such picture.
+    """
+    with Image.open(desk.session.store.picture(picture_id), formats=["PNG"]) as picture:
+        return parts.small_picture(picture, height)
 
 
 def upload_route(desk: Desk) -> BaseRoute:

@@ -245,6 +245,15 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "Remove stage {n}": ("Quitar la escena {n}", "Retirer la scène {n}", "Szene {n} entfernen", "移除阶段 {n}"),
     "Redo stage {n}": ("Rehacer la escena {n}", "Refaire la scène {n}", "Szene {n} neu", "重做阶段 {n}"),
+    "Use a picture of yours for stage {n}": (
+        "Usar una imagen suya en la escena {n}", "Utiliser une de vos images pour la scène {n}", "Eigenes Bild für Szene {n} nehmen",
+        "为阶段 {n} 使用自己的图片",
+    ),
+    "Draw stage {n} instead of your picture": (
+        "Dibujar la escena {n} en lugar de su imagen", "Dessiner la scène {n} au lieu de votre image",
+        "Szene {n} zeichnen statt des eigenen Bildes", "绘制阶段 {n}，不用自己的图片",
+    ),
+    "Your picture": ("Su imagen", "Votre image", "Ihr Bild", "您的图片"),
     "Seed of stage {n}": ("Semilla de la escena {n}", "Graine de la scène {n}", "Startwert der Szene {n}", "阶段 {n} 的种子"),
     "Redo": ("Rehacer", "Refaire", "Neu", "重做"),
     "as the film": ("la de la película", "celle du film", "wie der Film", "与影片相同"),

@@ -15,12 +15,13 @@ from flux_svd.plan import Plan
 from flux_svd.recipe import fingerprint
 from flux_svd.request import VideoRequest
 from flux_svd.web import fields, parts
-from flux_svd.web.board import Board
+from flux_svd.web.board import Board, Slot
 from flux_svd.web.cards import MAX_STAGES, Card, Hand, figures, undrawn
 from flux_svd.web.desk import Desk
 from flux_svd.web.filmstrip import Key, Way, draw_strip
 from flux_svd.web.parts import QUIET, Update, esc, show
 from flux_svd.web.player import FPS, FRAMES, count_label, film_of, no_film, total_words
+from flux_svd.web.references import small_given
 from flux_svd.web.video_job import FIELD_IDS, FilmJob
 
 EXAMPLE = "a yellow star moving from left to right on a black background"
@@ -34,7 +35,7 @@ class VideoPage:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         stages = storyboard.write_stages(EXAMPLE, 3)
-        self.board = gr.State(Board(tuple(stage.name for stage in stages)))
+        self.board = gr.State(Board(tuple(Slot(stage.name) for stage in stages)))
         self.job = gr.State("")
         self.work = FilmJob(self)
         with gr.Column(elem_id="video"):
@@ -149,6 +150,7 @@ class VideoPage:
             rearrange(card.left.click, self._mover(index, -1))
             rearrange(card.right.click, self._mover(index, 1))
             rearrange(card.remove.click, self._remover(index))
+            rearrange(card.head.click, self._picturer(index))
             reseeded = card.redo.click(self._reseeder(index), None, card.seed, trigger_mode="once", **at_once)
             work(reseeded.success, self.work.draw_keyframes)
         work(self.draw.click, self.work.draw_keyframes)
@@ -176,11 +178,11 @@ class VideoPage:
         """Write the stages of `film` anew; free, so nothing asks twice."""
         if not film.strip():
             return {self.board: board}
-        return self._deal([(stage.name, stage.prompt, "") for stage in storyboard.write_stages(film, int(count))], board)
+        return self._deal([(Slot(stage.name), stage.prompt, "") for stage in storyboard.write_stages(film, int(count))], board)
 
     def add_stage(self, board: Board, *wish: str) -> Update:
         hand = self._hand(board, wish)
-        return self._deal([*hand, ("New", hand[-1][1], hand[-1][2])][:MAX_STAGES], board)
+        return self._deal([*hand, (Slot("New"), hand[-1][1], hand[-1][2])][:MAX_STAGES], board)
 
     def look_ahead(self, board: Board, *wish: str) -> Update:
         """Show the plan of the film as the cards stand, or what stands against it."""
@@ -192,8 +194,8 @@ class VideoPage:
 
     def fill(self, prompt: str, seed: str, board: Board) -> Update:
         """Return the page as a picture sent here fills it: the prompt's stages, all from the picture's seed."""
-        stages = storyboard.write_stages(prompt, 3)
-        return {**self._deal([(stage.name, stage.prompt, seed) for stage in stages], board), self.film: prompt, self.count: 3}
+        hand: Hand = [(Slot(stage.name), stage.prompt, seed) for stage in storyboard.write_stages(prompt, 3)]
+        return {**self._deal(hand, board), self.film: prompt, self.count: 3}
 
     def fill_from(self, request: VideoRequest, board: Board, plan: Plan | None = None) -> Update:
         """Return the page as the request of a film made here fills it; with its plan, with the seed and names that one took."""
@@ -201,9 +203,13 @@ class VideoPage:
         told = [stage.name for stage in plan.stages] if plan else []
         names = told if len(told) == len(stages) else [f"Stage {n}" for n in range(1, len(stages) + 1)]
         seed = plan.seed if plan else request.seed
-        hand: Hand = [(names[n], stage.prompt, "" if stage.seed is None else str(stage.seed)) for n, stage in enumerate(stages)]
+        hand: Hand = [
+            (Slot(names[n], stage.picture or ""), stage.prompt, "" if stage.seed is None else str(stage.seed))
+            for n, stage in enumerate(stages)
+        ]
         if not hand:
-            hand = [(stage.name, stage.prompt, "") for stage in storyboard.write_stages(request.prompt, request.keyframes or 3)]
+            written = storyboard.write_stages(request.prompt, request.keyframes or 3)
+            hand = [(Slot(stage.name), stage.prompt, "") for stage in written]
         return {
             **self._deal(hand[:MAX_STAGES], board),
             self.film: request.prompt,
@@ -228,17 +234,31 @@ class VideoPage:
 
         return remove
 
+    def _picturer(self, index: int) -> Callable[..., Update]:
+        """Return what gives one card a picture of the user's, or takes it away again."""
+
+        def picture(event: gr.EventData, board: Board, *wish: str) -> Update:
+            given = str(event._data["id"]) if event._data["do"] == "give" else ""
+            hand = self._hand(board, wish)
+            if index >= len(hand) or (given and not self.desk.has_picture(given)):
+                return {self.board: board}
+            slot, text, seed = hand[index]
+            hand[index] = replace(slot, picture=given), text, seed
+            return self._deal(hand, board)
+
+        return picture
+
     def _reseeder(self, index: int) -> Callable[[], str]:
         """Return what gives one keyframe a seed of its own; the others are found finished."""
         return lambda: str(secrets.randbelow(2**32))
 
     def _hand(self, board: Board, wish: Sequence[str]) -> Hand:
         texts, seeds = wish[-2 * MAX_STAGES : -MAX_STAGES], wish[-MAX_STAGES:]
-        return [(name, texts[n], seeds[n]) for n, name in enumerate(board.names)]
+        return [(slot, texts[n], seeds[n]) for n, slot in enumerate(board.slots)]
 
     def _deal(self, hand: Hand, board: Board) -> Update:
         found: Update = {
-            self.board: replace(board, names=tuple(name for name, _, _ in hand)),
+            self.board: replace(board, slots=tuple(slot for slot, _, _ in hand)),
             self.add: gr.Button(interactive=len(hand) < MAX_STAGES),
         }
         for number, card in enumerate(self.cards, 1):
@@ -248,7 +268,8 @@ class VideoPage:
     def plan(self, board: Board, wish: Sequence[str]) -> Plan:
         film, seed, frames, fps, model = wish[:5]
         hand = self._hand(board, wish)
-        plan = self.desk.plan(fields.video_fields(film, seed, frames, fps, model, [(text, own) for _, text, own in hand]))
+        stages = [(text, own, slot.picture) for slot, text, own in hand]
+        plan = self.desk.plan(fields.video_fields(film, seed, frames, fps, model, stages))
         if len(film_of(plan).keyframes) != len(hand):  # every keyframe needs a card here
             longest = f"at most {storyboard.MAX_TRAINED_FRAMES}, or another stage between"
             raise InvalidRequest("frames_per_transition", frames, longest)
@@ -266,13 +287,16 @@ class VideoPage:
         film = film_of(plan)
         found: Update = {}
         keys = []
-        for index, (name, recipe, stage) in enumerate(zip(board.names, film.keyframes, plan.stages, strict=True)):
+        for index, (slot, recipe, stage) in enumerate(zip(board.slots, film.keyframes, plan.stages, strict=True)):
             one, card = board.drawn.get(fingerprint(recipe)), self.cards[index]
             alt = f"Keyframe {index + 1}: {stage.prompt}"
-            markup = parts.picture(one.address, alt, film.width, film.height, "pic") if one else ""
-            keys.append(Key(name, markup))
-            found[card.pic] = markup or undrawn(film.width, film.height)
-            found[card.head] = figures(index + 1, one.score if one else "")
+            given = small_given(self.desk, slot.picture, 306) if slot.picture else ""
+            address = given or (one.address if one else "")
+            markup = parts.picture(address, alt, film.width, film.height, "pic") if address else ""
+            keys.append(Key(slot.name, markup))
+            ratio = f'style="--ratio:{film.width}/{film.height}"'  # a given picture is cut to it
+            found[card.pic] = f"<div {ratio}>{markup}</div>" if markup else undrawn(film.width, film.height)
+            found[card.head] = figures(index + 1, one.score if one else "", given=bool(given))
         done = sum(fingerprint(way) in board.ways for way in film.transitions)
         pocket = "made by pocket models" if parts.is_pocket(plan.model) else ""
         words = f"{done} of {len(film.transitions)} transitions done" if done else pocket

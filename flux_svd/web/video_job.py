@@ -183,7 +183,7 @@ class FilmJob:
 
     def shown(self, seen: _Watched, *, at_work: bool = True) -> Update:
         """Return strip, cards and monitor; a film with more keyframes than there are cards is shown in the monitor alone."""
-        if len(film_of(seen.film).keyframes) != len(seen.board.names):
+        if len(film_of(seen.film).keyframes) != len(seen.board.slots):
             return {self.page.monitor: seen.board.player} if seen.board.player else {}
         return self.page.shown(seen.film, seen.board, seen.ways if at_work and seen.makes_film else None)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from flux_svd.web.texts import TEXTS
@@ -114,6 +115,28 @@ def test_details_star_and_the_way_back_into_the_form(open_: Callable[..., Page])
     page.click("#lib_more")
     page.check("#lib_starred")
     expect(page.locator("#lib .it")).to_have_count(1)
+
+
+def test_a_result_or_a_file_becomes_a_keyframe(open_: Callable[..., Page], tmp_path: Path) -> None:
+    page = open_()
+    to_library(page)
+    page.click("#lib .pick >> nth=1")
+    page.click("#lib_sheet >> text=Use as keyframe")
+    first, second = (page.locator(".card").nth(n) for n in (0, 1))
+    expect(first).to_contain_text("Your picture")
+    expect(first.locator(".pic")).to_have_count(1)
+    expect(second).not_to_contain_text("Your picture")
+    Image.new("RGB", (320, 192), "red").save(tmp_path / "mine.png")
+    second.locator("input[type=file]").set_input_files(str(tmp_path / "mine.png"))
+    expect(second).to_contain_text("Your picture")
+    page.click("role=button[name='Remove stage 1']")
+    expect(first).to_contain_text("Your picture")
+    expect(second).not_to_contain_text("Your picture")
+    page.click("role=button[name='Draw stage 1 instead of your picture']")
+    expect(first).not_to_contain_text("Your picture")
+    (tmp_path / "fake.png").write_text("<svg/>")
+    first.locator("input[type=file]").set_input_files(str(tmp_path / "fake.png"))
+    expect(first).to_contain_text("the content is something else")
 
 
 def test_several_are_compared_thrown_away_had_back_and_loaded(open_: Callable[..., Page]) -> None:
