@@ -78,8 +78,9 @@ def connect_library(
         }  # fmt: skip
 
     outs = [tabs, create.stat, *create.form, *film_outs]
-    library.click(act, [create.references.ids, video.board], outs, **QUIET).then(
-        video.look_ahead, video.wish, video.plan_outs, **QUIET
+    at_once: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+    library.click(act, [create.references.ids, video.board], outs, **at_once).then(
+        video.look_ahead, video.wish, video.plan_outs, **at_once
     )
 
 

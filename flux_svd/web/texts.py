@@ -430,6 +430,12 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Leserecht.",
         "您的令牌无权读取受限仓库：请在令牌设置中允许，或使用具有读取权限的令牌。",
     ),
+    "Read it before use: its terms are not told here, since its text was not at hand.": (
+        "Léala antes de usarlo: aquí no se cuentan sus condiciones, pues no se tenía su texto.",
+        "Lisez-la avant usage : ses conditions ne sont pas dites ici, faute de son texte.",
+        "Vor dem Gebrauch lesen: die Bedingungen stehen nicht hier, da der Text nicht vorlag.",
+        "使用前请阅读：此处未说明其条款，因为没有其文本。",
+    ),
     "Free for any use, commercial use included.": (
         "Libre para cualquier uso, también comercial.", "Libre pour tout usage, commercial compris.",
         "Frei für jeden Zweck, auch gewerblich.", "可自由用于任何用途，包括商业用途。",
