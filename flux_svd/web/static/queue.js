@@ -32,20 +32,24 @@ window.fluxQueue = (root) => {
     queued: ["up", "pause", "cancel"], running: ["pause", "cancel"], paused: ["resume", "cancel"], failed: ["retry"], cancelled: ["retry"],
     quarantined: ["retry"], done: [],
   };
+  const doing = {
+    wait: "Waiting", load: "Loading the model", draw: "Drawing", animate: "Animating", decode: "Decoding", encode: "Writing the film",
+    score: "Scoring", save: "Saving",
+  };
   const words = { up: "Move up", pause: "Pause", cancel: "Cancel", resume: "Resume", retry: "Retry" };
   const standing = (job) => {
     const at = job.progress;
     if (!at) return "";
     const parts = [];
     if (job.state === "queued") parts.push(at.note ? say(at.note) : at.item ? say("{n} ahead of you", { n: at.item }) : say("next in line"));
-    if (job.state === "running" && at.steps) parts.push(say("Step {n} of {m}", { n: at.step, m: at.steps }));
+    if (job.state === "running") parts.push(at.steps ? say("Step {n} of {m}", { n: at.step, m: at.steps }) : say(doing[at.phase]));
     if (job.state === "running" && at.note) parts.push(say(at.note));
     if (at.seconds_left) parts.push(say(job.state === "running" ? "{t} left" : "about {t}", { t: time(at.seconds_left) }));
     return parts.join(" · ");
   };
   const row = (job) => tag("li", { "data-id": job.id, class: job.state },
     tag("div", {}, tag("b", { text: say(states[job.state]) }), " ", tag("span", { class: "quiet", text: standing(job) })),
-    tag("bdi", { text: job.prompt }),
+    tag("bdi", { text: job.prompt + (job.prompt.length >= 80 ? "…" : "") }), // the first words of a long one
     job.reason && tag("div", { class: "small bad" }, tag("bdi", { text: job.reason })),
     job.next && job.state !== "cancelled" && tag("div", { class: "small", text: say(job.next) }),
     tag("div", { class: "acts" }, tag("a", { class: "do", href: `?job=${job.id}`, text: say("Show"), "aria-label": `${say("Show")}: ${job.prompt}` }),
