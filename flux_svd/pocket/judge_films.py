@@ -27,22 +27,22 @@ _LEAST_WAY = 0.15  # over width and height: films with a shorter way say nothing
 
 @dataclass(frozen=True)
 class FilmCase:
-    """One film to judge: its true frames (23, 3, 96, 160) in −1..1, and where its object begins and ends."""
+    """One film to judge: its true frames (n, 3, 96, 160) in −1..1, and where its object begins and ends."""
 
     frames: Tensor
     begin: NDArray[np.float64]
     end: NDArray[np.float64]
 
 
-def film_cases(n: int, seed: int) -> list[FilmCase]:
-    """Return `n` held-out films whose objects go somewhere."""
+def film_cases(n: int, seed: int, frames: int = FILM_FRAMES) -> list[FilmCase]:
+    """Return `n` held-out films whose objects go somewhere, straight and evenly; the same ones whatever their length."""
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     cases: list[FilmCase] = []
     while len(cases) < n:
         start, end = sample_paths(1, rng, generator, held_out=True)
         begin, finish = _place(start), _place(end)
         if np.linalg.norm(finish - begin) >= _LEAST_WAY:
-            cases.append(FilmCase(paint(between(start, end, FILM_FRAMES), WIDTH, HEIGHT), begin, finish))
+            cases.append(FilmCase(paint(between(start, end, frames), WIDTH, HEIGHT), begin, finish))
     return cases
 
 
