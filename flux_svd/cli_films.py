@@ -31,6 +31,10 @@ def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[
     export.add_argument("--fps", metavar="N", help="frames a second at playback (default: the film's); the frames stay the same")
     export.add_argument("--crf", metavar="N", help="quality of mp4 (0 to 51), webm and av1 (0 to 63); smaller is better")
     export.add_argument("--audio", type=Path, metavar="FILE", help="sound for mp4, webm, av1 or prores, cut to the film's length")
+    export.add_argument("--densify", action="store_true", help="one more frame between every two, guessed by ffmpeg's motion "
+                        "compensation: smoother, not truer; what crosses or turns may smear")
+    export.add_argument("--interpolator", type=Path, metavar="FILE", help="a network of your own (TorchScript: two pictures and "
+                        "a time in, one out) that guesses them instead; it is a program, so only one you trust")
     export.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: beside the film)")
     export.set_defaults(command=told(_export))
 
@@ -145,8 +149,17 @@ def _export(arguments: argparse.Namespace, stop: threading.Event, home: Path) ->
     from flux_svd.export import export_film
 
     numbers: Mapping[str, Any] = {name: _number(name, getattr(arguments, name)) for name in ("fps", "crf")}
-    made = export_film(arguments.file, arguments.format, **numbers, audio=arguments.audio, folder=arguments.output)
-    return str(made.path), {**asdict(made), "path": str(made.path), "seconds_long": round(made.seconds_long, 3)}
+    between = None
+    if arguments.interpolator is not None:
+        from flux_svd.engines.interpolator import load_interpolator
+
+        between = load_interpolator(arguments.interpolator)
+    made = export_film(
+        arguments.file, arguments.format, **numbers, audio=arguments.audio, folder=arguments.output,
+        densify=arguments.densify or between is not None, between=between,
+    )  # fmt: skip
+    said = f"\nevery second frame is guessed, by {made.densified}" if made.densified else ""
+    return f"{made.path}{said}", {**asdict(made), "path": str(made.path), "seconds_long": round(made.seconds_long, 3)}
 
 
 def _number(name: str, text: str | None) -> int | None:

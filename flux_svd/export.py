@@ -7,9 +7,10 @@ does, that a model made it and from which request. Knows no engine.
 from __future__ import annotations
 
 import functools
+import itertools
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from PIL import Image
 
 from flux_svd import artifact, containers, files
 from flux_svd.artifact import load_recipe, load_request
+from flux_svd.densify import Between, densify_by_motion, densify_with
 from flux_svd.encode import EXACT_COLOURS, block_means, iterate_film
 from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
 from flux_svd.formats import FORMATS, Format
@@ -27,6 +29,7 @@ from flux_svd.recipe import VideoRecipe
 from flux_svd.request import Request
 
 Frame = NDArray[np.uint8]  # (height, width, 3)
+Guess = Callable[[Iterator[Frame]], Generator[Frame, None, None]]
 TIMEOUT_SECONDS = 1800.0
 MAX_AUDIO_BYTES = 2**30
 AUDIO_FORMATS = "wav,mp3,ogg,flac,mov,aac,matroska,aiff"  # files with sound in them; no playlists, which name other files
@@ -40,7 +43,11 @@ MUCH_NEARER = 0.8
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: a file, or for "png" a folder of frames 0001.png, 0002.png …"""
+    """What was written: a file, or for "png" a folder of frames 0001.png, 0002.png …
+
+    Attributes:
+        densified: what guessed every second frame; "" where all are the film's own.
+    """
 
     path: Path
     format: str
@@ -48,6 +55,7 @@ class Exported:
     fps: int
     encoder: str
     has_sound: bool
+    densified: str = ""
 
     @property
     def seconds_long(self) -> float:
@@ -56,17 +64,18 @@ class Exported:
 
 def export_film(
     source: Path, format_name: str, *, fps: int | None = None, crf: int | None = None, audio: Path | None = None,
-    folder: Path | None = None,
+    folder: Path | None = None, densify: bool = False, between: Between | None = None,
 ) -> Exported:
     """Write the film `source`, which this program made, in another form, under a name of its own; return what was written.
 
     Every frame of the film is in the export. Of a loop, GIF and WebP leave out the last one, which is the first again.
 
     Args:
-        fps: frames a second at playback; None is the film's own. Other speed, same frames.
+        fps: frames a second at playback; None is the film's own, or twice that with twice the frames. Other speed, same frames.
         crf: constant rate factor, smaller is better; None is the format's own.
         audio: a local file with sound, cut to the film's length; a shorter one ends before the film does.
         folder: where to write; None is beside the film.
+        densify: put one more frame between every two, guessed by `between`, or else by ffmpeg's motion compensation.
 
     Raises:
         InvalidRequest: a choice this format or this ffmpeg does not know.
@@ -75,26 +84,30 @@ def export_film(
     """
     recipe, request = _film_of(source)
     chosen = _check(format_name, fps, crf, audio, source.stem)
-    speed = fps if fps is not None else recipe.fps
+    speed = fps if fps is not None else recipe.fps * (2 if densify else 1)
     if speed > chosen.max_fps:
         raise InvalidRequest("fps", speed, f"1 to {chosen.max_fps} for {format_name}")
-    count = recipe.frames - (chosen.repeats and recipe.keyframes[0] == recipe.keyframes[-1])
+    own = 2 * recipe.frames - 1 if densify else recipe.frames
+    count = own - (chosen.repeats and recipe.keyframes[0] == recipe.keyframes[-1])
+    guess = _guess(recipe, between) if densify else None
+    by = "" if guess is None else "minterpolate of ffmpeg" if between is None else "the network given"
     where = folder if folder is not None else source.parent
     stem = source.stem if where != source.parent or chosen.suffix != source.suffix else f"{source.stem}_export"
     if format_name == "png":
-        return Exported(_write_frames(source, where, stem, request, recipe), format_name, count, speed, "png", False)
+        return Exported(_write_frames(source, where, stem, request, recipe, guess), format_name, count, speed, "png", False, by)
     with tempfile.TemporaryDirectory(prefix="flux-svd-") as work:
         made = Path(work) / f"film{chosen.suffix}"
         sound = None if audio is None else _check_audio(audio)
         encoder = _encoder(format_name)
         tags = containers.tags_file(Path(work), request, recipe) if chosen.suffix == ".webm" else None
         options = [option.replace("{crf}", str(crf if crf is not None else (chosen.crf or (0,))[0])) for option in chosen.options]
-        _encode(source, made, recipe, count, speed, ["-c:v", encoder, *options], sound, chosen.audio, tags)
+        frames = _shown(source, recipe, count, guess)
+        _encode(frames, made, recipe, count, speed, ["-c:v", encoder, *options], sound, chosen.audio, tags)
         data = containers.mark(made.read_bytes(), chosen.suffix, request, recipe)
         made.write_bytes(data)
-        _verify(made, source, recipe, count, speed)
+        _verify(made, _shown(source, recipe, count, guess), count, speed)
         path = files.write_new(where, stem, chosen.suffix, data)
-    return Exported(path, format_name, count, speed, encoder, sound is not None)
+    return Exported(path, format_name, count, speed, encoder, sound is not None, by)
 
 
 def formats_here() -> tuple[str, ...]:
@@ -147,8 +160,25 @@ def _audio_input(audio: Path) -> list[str]:
     return ["-protocol_whitelist", "file", "-format_whitelist", AUDIO_FORMATS, "-i", f"file:{audio.absolute()}"]
 
 
+def _guess(recipe: VideoRecipe, between: Between | None) -> Guess:
+    """Return what turns the film's frames into twice as many, less one."""
+    if between is not None:
+        return lambda frames: densify_with(frames, between)
+    return lambda frames: densify_by_motion(frames, recipe.width, recipe.height, _ffmpeg())
+
+
+def _shown(source: Path, recipe: VideoRecipe, count: int, guess: Guess | None) -> Iterator[Frame]:
+    """Yield the first `count` frames of the export: the film's own, with guessed ones between them where that is wished."""
+    if guess is None:
+        yield from _frames(source, recipe, count)
+        return
+    frames = guess(_frames(source, recipe, recipe.frames))
+    yield from itertools.islice(frames, count)
+    frames.close()
+
+
 def _encode(
-    source: Path, made: Path, recipe: VideoRecipe, count: int, fps: int, video: Sequence[str], audio: Path | None,
+    frames: Iterator[Frame], made: Path, recipe: VideoRecipe, count: int, fps: int, video: Sequence[str], audio: Path | None,
     audio_encoder: str, tags: Path | None,
 ) -> None:
     sound = ["-map", "1:a:0", "-c:a", audio_encoder, "-af", f"atrim=end={count / fps:.6f}"] if audio else []
@@ -165,7 +195,7 @@ def _encode(
         encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told)
         try:
             assert encoder.stdin is not None
-            for frame in _frames(source, recipe, count):
+            for frame in frames:
                 encoder.stdin.write(np.ascontiguousarray(frame).data)
             encoder.stdin.close()
             failed = encoder.wait(TIMEOUT_SECONDS) != 0
@@ -197,8 +227,8 @@ def _frames(source: Path, recipe: VideoRecipe, count: int) -> Iterator[Frame]:
         raise UnreadableFile("file", str(source), f"an undamaged film of ours; this one should hold {said}")
 
 
-def _verify(made: Path, source: Path, recipe: VideoRecipe, count: int, fps: int) -> None:
-    """Decode the export and compare it with the film, frame by frame.
+def _verify(made: Path, frames: Iterator[Frame], count: int, fps: int) -> None:
+    """Decode the export and compare it with what went in, frame by frame.
 
     Raises:
         EncodingFailed: it has another number of frames, another size, or shows something else.
@@ -206,7 +236,7 @@ def _verify(made: Path, source: Path, recipe: VideoRecipe, count: int, fps: int)
     own, earlier, found = 0.0, 0.0, 0
     before: NDArray[np.float32] | None = None
     decoded = containers.frames_of_webp(made, fps) if made.suffix == ".webp" else _decoded(made)
-    for ours, theirs in zip(_frames(source, recipe, count), decoded, strict=False):
+    for ours, theirs in zip(frames, decoded, strict=False):
         if ours.shape != theirs.shape:
             raise EncodingFailed(f"the {made.suffix[1:]} is {theirs.shape[1]} × {theirs.shape[0]}, the film "
                                  f"{ours.shape[1]} × {ours.shape[0]}")
@@ -243,13 +273,16 @@ def _apart(means: NDArray[np.float32], others: NDArray[np.float32]) -> float:
     return float(np.abs(means - others).mean())
 
 
-def _write_frames(source: Path, folder: Path, stem: str, request: Request, recipe: VideoRecipe) -> Path:
+def _write_frames(
+    source: Path, folder: Path, stem: str, request: Request, recipe: VideoRecipe, guess: Guess | None
+) -> Path:
     """Write every frame as a PNG into a new folder, which gets its name when all of them are there; return it."""
     files.make_folder(folder)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder, ignore_cleanup_errors=True) as work:
         inner = Path(work) / "frames"
         inner.mkdir()
-        for at, frame in enumerate(_frames(source, recipe, recipe.frames), 1):
+        own = 2 * recipe.frames - 1 if guess else recipe.frames
+        for at, frame in enumerate(_shown(source, recipe, own, guess), 1):
             path = inner / f"{at:04d}.png"
             files.write_atomically(path, artifact.encode_image(Image.fromarray(frame), request, recipe))
             with Image.open(path, formats=["PNG"]) as kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import wave
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from flux_svd import export
 from flux_svd.artifact import describe_making, load_recipe, load_request, mark_film
 from flux_svd.containers import frames_of_webp
+from flux_svd.densify import densify_by_motion
 from flux_svd.encode import encode_film, iterate_film
 from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
 from flux_svd.export import export_film, formats_here
@@ -324,3 +326,74 @@ def test_a_foreign_film_or_a_picture_is_refused(tmp_path: Path, source: Path) ->
             export_film(path, "mp4")
     with pytest.raises(UnreadableFile):
         export_film(picture, "mp4")
+
+
+# --- twice the frames -------------------------------------------------------------------------------------------------------
+
+
+def half_way(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return ((first.astype(np.int16) + second) // 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["mp4", "webm", "png"])
+def test_a_dense_export_has_a_frame_between_every_two_and_plays_as_long(name: str, source: Path) -> None:
+    made = export_film(source, name, densify=True, between=half_way)
+    assert (made.frames, made.fps, made.densified) == (41, 24, "the network given")
+    if name == "png":
+        shown = [np.asarray(Image.open(path)) for path in sorted(made.path.iterdir())]
+        own = list(iterate_film(source))
+        assert len(shown) == 41
+        assert all(np.array_equal(ours, theirs) for ours, theirs in zip(own, shown[::2], strict=True))
+        assert np.array_equal(shown[5], half_way(own[2], own[3]))
+    elif name == "mp4":
+        assert len(list(iterate_film(made.path))) == 41
+
+
+def test_motion_compensation_finds_the_disc_half_way_where_a_blend_shows_it_twice() -> None:
+    own = [disc(24 + 8 * n).clip(0, 255).astype(np.uint8) for n in range(12)]
+    made = list(densify_by_motion(iter(own), 160, 96, FFMPEG))
+    assert len(made) == 23
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(own, made[::2], strict=True))
+    motion, blend = [], []
+    for n, (before, after) in enumerate(itertools.pairwise(own)):
+        truth, mixed = disc(24 + 8 * n + 4).clip(0, 255), half_way(before, after).astype(float)
+        ghosts = np.abs(mixed - truth) > 10  # where a blend shows the disc twice
+        motion.append(np.abs(made[2 * n + 1] - truth)[ghosts].mean())
+        blend.append(np.abs(mixed - truth)[ghosts].mean())
+    assert np.mean(motion) < 0.4 * np.mean(blend)  # seen: 1.6 and 23.9 grey levels
+
+
+def test_a_dense_loop_leaves_out_its_last_frame_alone(tmp_path: Path) -> None:
+    looped = make_film(tmp_path, loop=True, stages=[{"prompt": "a"}, {"prompt": "b"}], lengths=[11, 11])
+    assert export_film(looped, "gif", densify=True, between=half_way, fps=20).frames == 40
+
+
+def test_motion_compensation_that_fails_is_told(source: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\ncat > /dev/null\necho no such filter >&2\nexit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(EncodingFailed, match="no such filter"):
+        list(densify_by_motion(iter(list(iterate_film(source))), 160, 96, str(broken)))
+
+
+def test_frames_of_motion_compensation_in_the_wrong_place_are_refused(source: Path, tmp_path: Path) -> None:
+    late = tmp_path / "ffmpeg"  # gives back what it gets, from the fourth frame on
+    late.write_text("#!/bin/sh\nexec tail -c +138241\n")
+    late.chmod(0o755)
+    with pytest.raises(EncodingFailed, match="lost its place"):
+        list(densify_by_motion(iter(list(iterate_film(source))), 160, 96, str(late)))
+
+
+def test_a_damaged_film_ends_a_dense_export_with_its_own_reason(source: Path) -> None:
+    def frames() -> Any:
+        yield from list(iterate_film(source))[:4]
+        raise UnreadableFile("file", "film.mp4", "an undamaged film")
+
+    with pytest.raises(UnreadableFile):
+        list(densify_by_motion(frames(), 160, 96, FFMPEG))
+
+
+def test_twice_the_frames_of_a_fast_film_need_a_format_that_is_fast_enough(tmp_path: Path) -> None:
+    fast = make_film(tmp_path, fps=50)
+    with pytest.raises(InvalidRequest, match="fps"):
+        export_film(fast, "mp4", densify=True, between=half_way)
