@@ -19,6 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 PARTS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "full_size.json").read_text())
 
+BASED_ON = {  # models whose other parts are those of another one
+    "flux1-dev": "flux1-dev", "flux1-schnell": "flux1-dev", "flux2-klein-4b": "flux2-klein-4b",
+    "flux2-klein-9b": "flux2-klein-4b", "flux2-dev": "flux2-klein-4b", "svd-xt": "svd-xt",
+}  # fmt: skip
 BLOCKS = {  # where the blocks are that can be streamed, in the order they run
     "FluxTransformer2DModel": ("transformer_blocks", "single_transformer_blocks"),
     "Flux2Transformer2DModel": ("transformer_blocks", "single_transformer_blocks"),
@@ -28,7 +32,7 @@ BLOCKS = {  # where the blocks are that can be streamed, in the order they run
 
 def build(model: str, part: str) -> torch.nn.Module:
     """Return one part of a model on the meta device, in bfloat16."""
-    path, settings = PARTS[model][part]
+    path, settings = {**PARTS[BASED_ON[model]], **PARTS[model]}[part]
     library, name = path.split(".")
     kind = getattr({"diffusers": diffusers, "transformers": transformers}[library], name)
     before = torch.get_default_dtype()
@@ -39,6 +43,21 @@ def build(model: str, part: str) -> torch.nn.Module:
     finally:
         torch.set_default_dtype(before)
     return made.to("meta").eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def build_random(model: str, part: str) -> Any:
+    """Return one part of a model in host memory, in bfloat16, with random weights: matrices N(0, 0.02²), norms 1, biases 0."""
+    made = build(model, part).to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    for name, weight in made.named_parameters():
+        if weight.ndim > 1:
+            weight.data.normal_(0, 0.02, generator=generator)
+        elif not name.endswith("mix_factor"):
+            weight.data.fill_(0.0 if name.endswith("bias") else 1.0)
+    for name, value in made.state_dict().items():
+        if name.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            value.fill_(1 if name.endswith("var") else 0)
+    return made
 
 
 def working_bytes(call: Callable[[], Any]) -> int:

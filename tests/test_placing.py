@@ -205,6 +205,13 @@ def test_weights_are_those_of_the_classes_at_full_size(model: str, part: str) ->
         assert row.loaded == count(cut_text_encoder(built, MODELS[model].text_layers[-1]))
 
 
+@pytest.mark.parametrize("model", ["flux1-schnell", "flux2-dev", "svd-xt"])
+def test_a_part_with_random_weights_has_nothing_that_is_not_a_number(model: str) -> None:
+    for name, value in full_size.build_random(model, "vae").state_dict().items():
+        assert torch.isfinite(value).all(), name
+        assert not name.endswith("running_var") or (value == 1).all()
+
+
 def count(module: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
 

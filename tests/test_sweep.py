@@ -19,6 +19,7 @@ import pytest
 
 from flux_svd import failpoints, files
 from flux_svd.artifact import load_request
+from flux_svd.engines import trail
 from flux_svd.errors import DiskFull
 from flux_svd.ledger import Ledger
 from flux_svd.library import Library
@@ -35,7 +36,11 @@ NO_ROOM = 3  # how a process ends that was told the disk is full
 
 
 def work(home: Path, outputs: Path, plan: Plan) -> None:
-    """What a user and a worker do: ask for the film, make it. A second time the same request is the same job."""
+    """What a user and a worker do: ask for the film, make it. A second time the same request is the same job.
+
+    A checkpoint is written after every step, so that its points are swept too.
+    """
+    trail.EVERY_SECONDS, trail.WRITING_SHARE = 0.0, 1e9
     ledger = Ledger(home)
     ledger.submit(plan, key="film", outputs=outputs)
     session, _ = counting_session(home, outputs)
@@ -81,6 +86,7 @@ def check(home: Path, outputs: Path, expected: list[str]) -> int:
     ledger = Ledger(home)
     assert (ledger.counts(), ledger.unreadable, ledger.damaged) == ({"done": 1}, (), None)
     assert list((home / "jobs").iterdir()) == []
+    assert list(home.rglob("*.latents*")) == []
     library = Library(outputs, home)
     assert (library.count(), library.problems()) == (4, [])
     assert {str(item.path) for item in library.search()} == set(ledger.jobs()[0].results)
