@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def test_a_ledger_an_index_a_sidecar_and_a_picture_that_are_damaged_are_named_an
     no_sidecar.with_name(no_sidecar.name + ".json").write_text('{"half')
     cut.write_bytes(cut.read_bytes()[:-100])
     gone.unlink()
+    gc.collect()  # a connection that is still open would heal the files from what it remembers
     for database in [home / "ledger.db", *(home / "library").glob("*.db")]:
         for suffix in ("-wal", "-shm"):  # else SQLite mends the file from its journal
             database.with_name(database.name + suffix).unlink(missing_ok=True)
