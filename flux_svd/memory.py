@@ -117,7 +117,7 @@ PROCESS_BYTES = int(1.5 * GIB)  # python, torch and diffusers imported: 1.0 GB r
 
 STEP_ALLOWANCE = 1.1  # workspaces and fragmentation on top of live tensors while denoising; not yet measured on a GPU
 DECODE_ALLOWANCE = 1.75  # the same in the VAE: 1.5 GiB of live tensors for 1024² against a published 2.5 to 4.7 GB reserved
-ENCODE_BYTES = GIB // 2  # of a text encoder: hidden states of all layers and unread logits, 0.3 GB for Qwen3-4B
+ENCODE_BYTES = GIB * 3 // 10  # of a text encoder: 0.11 to 0.19 GB of live tensors counted for Qwen3-4B, Qwen3-8B and T5-XXL
 REFERENCE_TOKENS = 4096  # of a reference of one megapixel, to which the pipelines of FLUX.2 reduce larger ones
 PIXELS_PER_TOKEN = 16 * 16
 

@@ -134,6 +134,14 @@ def flux2_step(model: torch.nn.Module, width: int, height: int, references: int 
     )  # fmt: skip
 
 
+def encode(model: torch.nn.Module, tokens: int = 512) -> int:
+    ids, masks = meta(1, tokens, dtype=torch.long), {"full_attention": None}
+    named: dict[str, Any] = (
+        {} if "T5" in type(model).__name__ else {"attention_mask": masks, "position_ids": ids, "use_cache": False}
+    )
+    return working_bytes(lambda: model(input_ids=ids, output_hidden_states=True, **named))
+
+
 def unet_call(model: torch.nn.Module, width: int, height: int, frames: int) -> int:
     """Both branches of guidance at once, as the sampler calls it."""
     size = height // 8, width // 8

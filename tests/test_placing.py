@@ -14,7 +14,7 @@ from flux_svd.engines.levers.encoders import cut_text_encoder
 from flux_svd.engines.levers.streaming import placed_bytes
 from flux_svd.errors import DoesNotFit
 from flux_svd.fitting import choose_precision, fit_film, fit_picture
-from flux_svd.memory import GIB, PROCESS_BYTES, Budget, Shape, device_margin, work_of
+from flux_svd.memory import ENCODE_BYTES, GIB, PROCESS_BYTES, Budget, Shape, device_margin, work_of
 from flux_svd.placing import (
     LEVERS,
     block_bytes,
@@ -249,6 +249,26 @@ def test_a_step_is_predicted_between_its_live_tensors_and_a_quarter_more(model: 
     counted = step(built, width, height)
     predicted = work_of(MODELS[model], "bf16", Shape(width, height)).denoise_bytes
     assert counted <= predicted <= 1.25 * counted
+
+
+@pytest.mark.parametrize(
+    ("model", "part"), [("flux1-dev", "text_encoder_2"), ("flux2-klein-4b", "text_encoder"), ("flux2-klein-9b", "text_encoder")]
+)
+def test_reading_a_prompt_stays_within_its_allowance(model: str, part: str) -> None:
+    built = full_size.build(model, part)
+    if model != "flux1-dev":
+        built = cut_text_encoder(built, MODELS[model].text_layers[-1])
+    assert 0.3 * ENCODE_BYTES <= full_size.encode(built) <= 0.75 * ENCODE_BYTES
+
+
+def test_klein_4b_fits_a_card_of_8_gib_when_its_blocks_stream() -> None:
+    budget = Budget("cuda", "a GPU", 8 * GIB, 32 * GIB, 2**40, tried=EVERY_LEVER)
+    assert place(MODELS["flux2-klein-4b"], "bf16", Shape(1024, 1024), budget).rung == "P3"
+
+
+def test_svd_makes_23_frames_on_a_card_of_12_gib() -> None:
+    budget = Budget("cuda", "a GPU", 12 * GIB, 32 * GIB, 2**40)
+    assert fit_film(MODELS["svd-xt"], "fp16", (1024, 576), 23, budget, []).placement.rung == "P1"
 
 
 def test_a_reference_adds_its_tokens() -> None:
