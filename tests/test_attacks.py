@@ -36,6 +36,7 @@ class Site:
     """The real app with two accounts on a free port; Ann has a job and a result in it."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         session = Session(home=folder / "home", output_dir=folder / "outputs")
         ann = stand_for({"headers": []}, "account ann")["headers"][0][1].decode().split("=", 1)
         self.owner = owner_of({ann[0]: ann[1]})
@@ -232,6 +233,18 @@ def test_no_page_and_no_answer_holds_the_token_or_a_password(site: Site, ann: ht
         text = ann.get(path).text
         for secret in (CANARY, *PASSWORDS.values(), site.owner):
             assert secret not in text, path
+
+
+def test_nothing_on_the_disk_holds_the_token_a_password_or_a_cookie(site: Site, ann: httpx.Client) -> None:
+    ann.get("/library/items")
+    secrets = [secret.encode() for secret in (CANARY, *PASSWORDS.values(), *ann.cookies.values()) if len(secret) > 8]
+    read = 0
+    for file in site.folder.rglob("*"):
+        if file.is_file():
+            data = file.read_bytes()
+            read += 1
+            assert not any(secret in data for secret in secrets), file
+    assert read >= 5  # the result, its sidecar, the job, two databases
 
 
 def test_a_prompt_of_markup_stays_text(ann: httpx.Client, bob: httpx.Client) -> None:

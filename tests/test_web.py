@@ -461,7 +461,11 @@ def test_page_names_no_other_host(address: str) -> None:
 
 
 @pytest.mark.parametrize(("profile", "host"), [("colab", "x-7860-colab.googleusercontent.com"), ("space", "me-flux.hf.space")])
-def test_colab_and_space_start_guarded_and_without_a_public_link(tmp_path: Path, profile: Any, host: str) -> None:
+def test_colab_and_space_start_guarded_and_without_a_public_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: Any, host: str
+) -> None:
+    monkeypatch.setenv("GRADIO_SHARE", "True")
+    monkeypatch.setenv("GRADIO_ALLOWED_PATHS", "/etc")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -475,6 +479,7 @@ def test_colab_and_space_start_guarded_and_without_a_public_link(tmp_path: Path,
         assert httpx.get(f"{address}/status", headers={"host": host}).json() == {"queue": "idle"}
         assert httpx.get(f"{address}/files/{'a' * 32}/x.png", headers={"host": host}).status_code == 404
         assert httpx.get(f"{address}/openapi.json", headers={"host": host}).status_code == 404
+        assert httpx.get(f"{address}/gradio_api/file=/etc/passwd", headers={"host": host}).status_code == 404
         assert (
             httpx.post(f"{address}/gradio_api/upload", headers={"host": host, "origin": "https://evil.example"}).status_code
             == 403

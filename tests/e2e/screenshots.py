@@ -63,7 +63,8 @@ def _video(page: Page) -> None:
 def _library(page: Page) -> None:
     page.click("#room button[role=tab]:has-text('Library')")
     page.wait_for_selector("#lib .it img")
-    page.wait_for_function("[...document.querySelectorAll('#lib .it img')].every((image) => image.complete)")
+    seen = "image.getBoundingClientRect().top > innerHeight || image.complete"  # those below are not asked for yet
+    page.wait_for_function(f"[...document.querySelectorAll('#lib .it img')].every((image) => {seen})")
     page.mouse.move(0, 0)
 
 
