@@ -22,6 +22,8 @@ from flux_svd.request import Request, make_request
 from flux_svd.results import read_row, scan, sidecar_of
 from flux_svd.trash import KEPT_SECONDS, Thrown, Trash
 
+KEYFRAME_MARK = "_keyframe-"  # in the names of files that films leave beside them
+
 
 @dataclass(frozen=True)
 class Item:
@@ -72,9 +74,12 @@ class Library:
     def search(
         self, words: str = "", *, kind: str | None = None, model: str | None = None, since: float | None = None,
         until: float | None = None, min_score: float | None = None, starred: bool | None = None, owner: str | None = None,
-        limit: int = 100, offset: int = 0, best_first: bool = False,
+        limit: int = 100, offset: int = 0, best_first: bool = False, with_keyframes: bool = True,
     ) -> list[Item]:
-        """Return the results that have all these words in prompt or name and the rest as asked, last made or best first."""
+        """Return the results that have all these words in prompt or name and the rest as asked, last made or best first.
+
+        `with_keyframes` counts the keyframes of films among the pictures.
+        """
         tests: list[tuple[str, Any]] = [
             ("words LIKE ? ESCAPE '!'", f"%{_escaped(word)}%") for word in words.casefold().split()
         ]
@@ -86,6 +91,8 @@ class Library:
             )
             if value is not None
         ]  # fmt: skip
+        if not with_keyframes:
+            tests.append(("path NOT LIKE ? ESCAPE '!'", f"%{_escaped(KEYFRAME_MARK)}%"))
         where = " AND ".join(["1", *(test for test, _ in tests)])
         order = "score DESC, made DESC, path DESC" if best_first else "made DESC, path DESC"
         asked = f"SELECT * FROM item WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"

@@ -77,6 +77,20 @@ def test_results_are_listed_searched_and_ordered(site: Site) -> None:
     assert site.items("model=flux1-dev") == []
 
 
+def test_keyframes_stand_with_their_film_and_among_pictures_only_on_wish(site: Site, outputs: Path) -> None:
+    film = outputs / "film.mp4"
+    for n in (1, 2):
+        made = put(outputs, f"film_keyframe-{n}", prompt=f"key {n}")
+        for file in (made, made.with_name(made.name + ".json")):
+            file.rename(film.parent / file.name)
+    shown = [one["prompt"] for one in site.items()]
+    assert "key 1" not in shown
+    assert {"key 1", "key 2"} <= {one["prompt"] for one in site.items("keyframes=1")}
+    told = site.ask("GET", f"/library/item/{site.items('kind=video')[0]['id']}").json()
+    assert [one["prompt"] for one in told["keyframes"]] == ["key 1", "key 2"]
+    assert site.ask("GET", f"/library/thumb/{told['keyframes'][0]['id']}").status_code == 200
+
+
 def test_a_long_list_comes_in_pages(outputs: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flux_svd.web.library.PAGE", 2)
     for n in range(5):

@@ -5,6 +5,7 @@ Every id is one that the shelf gave to the asker; what is not theirs is not foun
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 import secrets
@@ -25,7 +26,7 @@ from flux_svd import files
 from flux_svd.artifact import SOURCE_TYPE
 from flux_svd.catalog import MODELS
 from flux_svd.errors import FluxSvdError, InvalidRequest
-from flux_svd.library import Item, Library
+from flux_svd.library import KEYFRAME_MARK, Item, Library
 from flux_svd.results import sidecar_of
 from flux_svd.trash import FOLDER
 from flux_svd.web.owner import may_list, owner_of
@@ -79,7 +80,7 @@ class LibraryRoutes:
             asked.get("words", "")[:400], kind=asked.get("kind") or None, model=asked.get("model") or None,
             since=_number(asked.get("since"), "since"), until=_number(asked.get("until"), "until"),
             min_score=_number(asked.get("score"), "score"), starred=True if asked.get("starred") else None, owner=owner,
-            limit=PAGE + 1, offset=offset, best_first=asked.get("order") == "best",
+            limit=PAGE + 1, offset=offset, best_first=asked.get("order") == "best", with_keyframes=bool(asked.get("keyframes")),
         )  # fmt: skip
         shown = [self._shown(item, owner) for item in found[:PAGE]]
         return {"items": shown, "more": len(found) > PAGE, "models": [spec.name for spec in MODELS.values()]}
@@ -88,15 +89,20 @@ class LibraryRoutes:
         """Return everything that is known of one result."""
         owner = owner_of(request.cookies)
         path = self._mine(request.path_params["file_id"], owner)
-        item = self._open().item(path)
+        library = self._open(look=True)
+        item = library.item(path)
         sidecar = files.read_json(sidecar_of(path))
         recipe, run = sidecar.get("recipe", {}), sidecar.get("run", {})
         spec = MODELS.get(item.model)
+        near = path.parent.glob(f"{glob.escape(path.stem)}{KEYFRAME_MARK}*.png") if item.kind == "video" else ()
+        numbered = {one.stem.rsplit("-", 1)[1]: one for one in near if "_candidate-" not in one.stem}
+        beside = [numbered[number] for number in sorted(numbered, key=lambda text: (len(text), text))]
         return {
             **self._shown(item, owner),
             "name": path.name, "bytes": path.stat().st_size if path.is_file() else 0, "sha256": sidecar.get("sha256", ""),
             "request": _exact(_compact(sidecar.get("request", {}))), "recipe": _exact(recipe), "run": run,
             "placement": sidecar.get("placement"), "job": item.job,
+            "keyframes": [self._shown(library.item(one), owner) for one in beside],
             "source_type": SOURCE_TYPE, "licence": spec.licence.title if spec else "",
             "licence_url": spec.licence.url if spec else "",
         }  # fmt: skip

@@ -120,6 +120,7 @@ def frame() -> str:
         + _field("To day", '<input type="date" name="lib_until">')
         + _field("Match at least", '<input type="number" name="lib_score" min="0" max="1" step="0.01" placeholder="0.25">')
         + '<label class="tick"><input type="checkbox" id="lib_starred"><span>Starred only</span></label>'
+        + '<label class="tick"><input type="checkbox" id="lib_keys"><span>Keyframes of films too</span></label>'
     )
     return (
         '<h2 class="vh">Library</h2><div id="lib_f" role="search">'

@@ -260,6 +260,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Not drawn yet": ("Sin dibujar", "Pas encore dessinée", "Noch nicht gezeichnet", "尚未绘制"),
     "Film strip": ("Tira de película", "Pellicule", "Filmstreifen", "胶片条"),
     "Transition {n} to {m}": ("Transición {n} a {m}", "Transition {n} à {m}", "Übergang {n} zu {m}", "过渡 {n} 至 {m}"),
+    "Keyframe {n}": ("Fotograma clave {n}", "Image clé {n}", "Schlüsselbild {n}", "关键帧 {n}"),
     "Keyframes ready": ("Fotogramas clave listos", "Images clés prêtes", "Schlüsselbilder fertig", "关键帧已就绪"),
     "each is cheap to redo; Animate makes the film": (
         "rehacer cada uno cuesta poco; Animar hace la película", "chacune se refait vite ; Animer fait le film",
@@ -294,6 +295,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "To day": ("Hasta el día", "Jusqu’au", "Bis Tag", "结束日期"),
     "Match at least": ("Acierto mínimo", "Accord minimal", "Treffer mindestens", "最低匹配度"),
     "Starred only": ("Solo con estrella", "Avec étoile seulement", "Nur mit Stern", "仅加星标"),
+    "Keyframes of films too": (
+        "También fotogramas clave", "Images clés des films aussi", "Auch Schlüsselbilder von Filmen", "包括影片的关键帧",
+    ),
     "Selected results": ("Resultados elegidos", "Résultats choisis", "Ausgewählte Ergebnisse", "所选作品"),
     "{n} selected": ("{n} elegidos", "{n} choisis", "{n} ausgewählt", "已选 {n} 项"),
     "Compare": ("Comparar", "Comparer", "Vergleichen", "对比"),

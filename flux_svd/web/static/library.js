@@ -49,6 +49,7 @@ window.fluxLibrary = (root, tell) => {
     return {
       words: value("lib_words").value, kind: value("lib_kind").value, order: value("lib_order").value,
       model: value("lib_model").value, score: value("lib_score").value, starred: $("#lib_starred").checked ? "1" : "",
+      keyframes: $("#lib_keys").checked ? "1" : "",
       since: day("lib_since", 0), until: day("lib_until", 86400),
     };
   };
@@ -174,14 +175,14 @@ window.fluxLibrary = (root, tell) => {
         tag("button", { type: "button", class: "do", text: say("Close"), onclick: () => sheet.close() })), ...inside));
     if (!sheet.open) sheet.showModal();
   };
-  const open = guarded(async (index) => {
-    const item = items[index];
+  const open = (index) => look(items[index], index);
+  const look = guarded(async (item, index) => {
     if (!item.id) { told(item.problem, true); return; }
     const all = await ask(`item/${item.id}`);
     const go = (what) => guarded(async () => { sheet.close(); tell({ do: what, id: item.id }); });
     const still = item.kind === "image";
     const button = (words, action, extra = {}) => tag("button", { type: "button", class: "do edge", text: words, onclick: action, ...extra });
-    const starred = button(item.starred ? say("Take star away") : say("Star"), guarded(async () => {
+    const starred = index !== undefined && button(item.starred ? say("Take star away") : say("Star"), guarded(async () => {
       await star([index], !item.starred);
       starred.textContent = item.starred ? say("Take star away") : say("Star");
     }));
@@ -198,6 +199,9 @@ window.fluxLibrary = (root, tell) => {
         button(say("Move to trash"), guarded(async () => {
           await ask("delete", { ids: [item.id] }); sheet.close(); await load(true); told(say("{n} moved to the trash.", { n: 1 }));
         }))),
+      all.keyframes.length > 0 && tag("div", { class: "keys2", role: "group", "aria-label": say("Keyframes") }, ...all.keyframes.map((key, n) =>
+        tag("button", { type: "button", class: "pick", "aria-label": `${say("Keyframe {n}", { n: n + 1 })}: ${key.prompt}`, onclick: () => look(key) },
+          tag("img", { src: `library/thumb/${key.id}`, alt: "" })))),
       item.problem && tag("p", { class: "small bad", text: item.problem }),
       tag("ul", { class: "facts" },
         fact(say("Made"), own(time)), fact(say("Model"), own(item.model)),
