@@ -359,6 +359,7 @@ def test_a_worker_that_is_silent_after_a_cancel_is_killed_and_the_next_goes_on(
 ) -> None:
     monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(worker_module, "LEASE_SECONDS", 1e6)  # so that nothing but the cancel can be the reason
     ledger = room[0].ledger
     first, second = (ledger.submit(picture(room[0].session, seed)) for seed in (7, 8))
     supervisor = threading.Thread(
