@@ -74,11 +74,12 @@ def test_the_first_keyframe_is_what_the_others_are_drawn_after() -> None:
     assert any(note.what == "subject" for note in plan.decisions)
 
 
-def test_another_first_keyframe_is_another_recipe_for_the_others_and_another_third_is_not() -> None:
-    before, first, third = (
-        [fingerprint(key) for key in large_film(stages=stages(*prompts))[1].keyframes] for prompts in ("abc", "xbc", "abx")
+def test_another_first_keyframe_is_another_recipe_for_all_others_and_a_later_one_for_itself_alone() -> None:
+    before, first, second, third = (
+        [fingerprint(key) for key in large_film(stages=stages(*prompts))[1].keyframes] for prompts in ("abc", "xbc", "axc", "abx")
     )
     assert all(a != b for a, b in zip(before, first, strict=True))
+    assert [a == b for a, b in zip(before, second, strict=True)] == [True, False, True]
     assert [a == b for a, b in zip(before, third, strict=True)] == [True, True, False]
 
 
