@@ -14,6 +14,7 @@ from flux_svd.errors import InvalidRequest
 from flux_svd.recipe import VideoRecipe
 
 KINDS = {".png": "image", ".mp4": "video"}
+CANDIDATE = "_candidate-"  # in the name of a picture that was not taken
 _NO_FACTS: dict[str, Any] = {"seconds": 0.0, "device": "", "peak_bytes": 0, "scores": {}}  # of a result without its sidecar
 
 
@@ -75,25 +76,27 @@ def read_row(outputs: Path, name: str, *, compare: bool = False) -> dict[str, An
 
 
 def load_artifacts(paths: Sequence[Path]) -> list[Artifact]:
-    """Return what a job made, from its files: one film with the pictures before it as its keyframes, or pictures.
+    """Return what a job made, from its files: one film with its keyframes, or pictures; candidates belong to what was chosen.
 
     Raises:
         UnreadableFile: a file is missing or carries no record of this version.
     """
-    films = [path for path in paths if path.suffix == ".mp4"]
-    if not films:
-        return [_load(path, ()) for path in paths]
-    return [_load(film, tuple(path for path in paths if path not in films)) for film in films]
+    candidates = tuple(path for path in paths if CANDIDATE in path.stem)
+    chosen = [path for path in paths if path not in candidates]
+    films = [path for path in chosen if path.suffix == ".mp4"]
+    if films:
+        return [_load(film, candidates, tuple(path for path in chosen if path not in films)) for film in films]
+    return [_load(path, tuple(one for one in candidates if one.stem.startswith(path.stem + CANDIDATE))) for path in chosen]
 
 
-def _load(path: Path, keyframes: tuple[Path, ...]) -> Artifact:
+def _load(path: Path, candidates: tuple[Path, ...], keyframes: tuple[Path, ...] = ()) -> Artifact:
     request, recipe = load_request(path), load_recipe(path)
     told = files.read_json(sidecar_of(path)).get("run", {})
     known = {name: value for name, value in told.items() if name in RunFacts.__dataclass_fields__}
     run = RunFacts(**{**_NO_FACTS, **known, "notes": tuple(known.get("notes", ()))})
     if isinstance(recipe, VideoRecipe):
-        return VideoArtifact(path, keyframes, request, recipe, run)
-    return ImageArtifact(path, request, recipe, run)
+        return VideoArtifact(path, keyframes, request, recipe, run, candidates)
+    return ImageArtifact(path, request, recipe, run, candidates)
 
 
 def _stamp(parts: list[os.stat_result]) -> str:

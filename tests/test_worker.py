@@ -17,12 +17,14 @@ from filelock import FileLock
 
 from flux_svd import files
 from flux_svd import worker as worker_module
+from flux_svd.artifact import Artifact
 from flux_svd.device import count_devices, environment_for, read_budget
 from flux_svd.errors import BadOutput, InvalidRequest, OutOfMemory, StorageFailed
 from flux_svd.ledger import Ledger
 from flux_svd.plan import Plan, keyframes_only
 from flux_svd.progress import Progress
 from flux_svd.request import make_request
+from flux_svd.results import load_artifacts
 from flux_svd.session import Session
 from flux_svd.worker import Watchdog, Worker, keep_worker, supervise
 from tests.fake_worker import counting_session
@@ -253,6 +255,7 @@ def test_a_supervisor_that_is_told_to_stop_stops_its_worker(room: Room, home: Pa
 SUPERVISES = """
 import sys, threading
 from pathlib import Path
+from flux_svd.artifact import Artifact
 from flux_svd.ledger import Ledger
 from flux_svd.worker import supervise
 supervise(sys.argv[2:], Ledger(Path(sys.argv[1])), "child", threading.Event())
@@ -453,3 +456,22 @@ def test_a_patient_supervisor_takes_over_where_another_ends(room: Room, home: Pa
         assert not began.wait(0.2)
     assert began.wait(30)
     waiting.join(30)
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_what_a_job_made_is_read_back_from_its_files_as_it_was_made(kind: str, room: Room) -> None:
+    worker, _ = room
+    wish = {"kind": kind, "prompt": "a dog", "seed": 7, "best_of": 2, **({"count": 2} if kind == "image" else {"keyframes": 2})}
+    plan = worker.session.plan(make_request(wish))
+    job = worker.ledger.submit(plan)
+    made: list[Artifact] = []
+    run = worker.session.run
+    worker.session.run = lambda *rest: made.extend(run(*rest)) or tuple(made)  # type: ignore[method-assign, assignment]
+    worker.run_next(threading.Event())
+    read = load_artifacts([Path(path) for path in worker.ledger.job(job).results])
+    assert [one.path for one in read] == [one.path for one in made]
+    assert [one.candidates for one in read] == [one.candidates for one in made]
+    assert all(one.candidates for one in read)
+    assert [one.recipe for one in read] == [one.recipe for one in made]
+    if kind == "video":
+        assert [one.keyframes for one in read] == [one.keyframes for one in made]  # type: ignore[union-attr]

@@ -140,9 +140,9 @@ class FilmJob:
 
     def _drawing(self, seen: _Watched, item: Progress) -> Update:
         """Return the preview of a keyframe at its card, and large while there is no film."""
-        if item.preview is None:
-            return {}
         drawn = _drawn_in(seen.job)
+        if item.preview is None or not drawn:
+            return {}
         recipe = drawn[min(max(item.item, 1), len(drawn)) - 1]
         film = film_of(seen.film)
         index = next((n for n, key in enumerate(film.keyframes) if key == recipe), None)
