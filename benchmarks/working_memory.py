@@ -9,6 +9,7 @@ tenth while denoising and three quarters in the VAE for workspaces and fragmenta
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,9 @@ def main() -> None:
     rows = count_steps() + count_decodes() + count_films()
     if file is not None:
         versions = dict(installed_versions("torch", "diffusers", "transformers"))
-        file.write_text(json.dumps({"counted_on": "meta device", "versions": versions, "rows": rows}, indent=1) + "\n")
+        facts = {"command": "python -m benchmarks.working_memory --json FILE", "date": datetime.date.today().isoformat(),
+                 "device": "none: counted on the meta device", "versions": versions}  # fmt: skip
+        file.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
     for row in rows:
         print(f"{row['what']:<46} counted {row['counted'] / GIB:6.2f} GiB, predicted {row['predicted'] / GIB:6.2f} GiB")
 
