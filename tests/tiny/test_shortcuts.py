@@ -121,16 +121,21 @@ def test_compiling_is_refused_where_it_cannot_work(folder_of: FolderOf) -> None:
 def test_only_the_blocks_are_compiled_and_only_while_asked(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load("flux1-dev", folder_of)
     plain, compiled = draw(engine), []
-    monkeypatch.setattr(
-        torch, "compile", lambda call, **options: (compiled.append((type(call.__self__).__name__, options)), call)[1]
-    )
+    used: list[int] = []
+
+    def stand_in(call: Any, **options: Any) -> Any:
+        compiled.append((type(call.__self__).__name__, options))
+        return lambda *given, **named: (used.append(1), call(*given, **named))[1]
+
+    monkeypatch.setattr(torch, "compile", stand_in)
     assert np.array_equal(draw(engine, compiled=True), plain)
     assert sorted(compiled) == [
         ("FluxSingleTransformerBlock", {"fullgraph": True}),
         ("FluxTransformerBlock", {"fullgraph": True}),
     ]
+    assert len(used) == 2 * 4  # two blocks, four steps
     draw(engine)
-    assert len(compiled) == 2
+    assert (len(compiled), len(used)) == (2, 2 * 4)
 
 
 @pytest.mark.slow
