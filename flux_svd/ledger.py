@@ -222,7 +222,8 @@ class Ledger:
             kept = {name: row[name] for name in ("id", "owner", "priority", "day", "outputs", "submitted")}
             files.write_json(self._file(job_id), {**kept, "key": row["key"] or "", "plan": json.loads(row["plan"])})
             db.execute(
-                "UPDATE job SET state = 'queued', wish = '', failures = 0, reason = '', results = '[]', ended = NULL WHERE id = ?",
+                "UPDATE job SET state = 'queued', wish = '', failures = 0, reason = '', results = '[]', ended = NULL "
+                "WHERE id = ?",
                 (job_id,),
             )
             self._log(db, job_id, "asked for again")
