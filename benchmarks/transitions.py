@@ -14,6 +14,8 @@ import argparse
 import hashlib
 import json
 import platform
+import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -120,6 +122,7 @@ class Bench:
             "device": cpu_name(),
             "platform": platform.platform(),
             "versions": dict(installed_versions("torch", "diffusers", "transformers")),
+            "command": shlex.join(["python", *sys.argv]),
             "weights": self._weights,
             "seed": self._seed,
         }

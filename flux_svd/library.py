@@ -17,7 +17,7 @@ from flux_svd import files, schema
 from flux_svd.artifact import load_recipe, load_request
 from flux_svd.database import Database
 from flux_svd.errors import InvalidRequest
-from flux_svd.recipe import VideoRecipe, fingerprint
+from flux_svd.recipe import VideoRecipe, fingerprint, latents_name
 from flux_svd.request import Request, make_request
 from flux_svd.results import read_row, scan, sidecar_of
 from flux_svd.trash import KEPT_SECONDS, Thrown, Trash
@@ -229,7 +229,7 @@ class Library:
                 names.add(fingerprint(recipe))
                 if isinstance(recipe, VideoRecipe):
                     names |= {fingerprint(part) for part in recipe.keyframes}
-                    names |= {fingerprint(part) for part in recipe.parts}
+                    names |= {latents_name(recipe), *(fingerprint(part) for part in recipe.parts)}
         return names
 
     def close(self) -> None:
