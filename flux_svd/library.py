@@ -17,7 +17,8 @@ from flux_svd import files, schema
 from flux_svd.artifact import load_recipe, load_request
 from flux_svd.database import Database
 from flux_svd.errors import InvalidRequest
-from flux_svd.recipe import VideoRecipe, fingerprint, latents_name
+from flux_svd.plan import film_stage_names
+from flux_svd.recipe import VideoRecipe, fingerprint
 from flux_svd.request import Request, make_request
 from flux_svd.results import read_row, scan, sidecar_of
 from flux_svd.trash import KEPT_SECONDS, Thrown, Trash
@@ -226,10 +227,7 @@ class Library:
         for item in self.search(starred=True, limit=-1):
             if not item.problem:
                 recipe = load_recipe(item.path)
-                names.add(fingerprint(recipe))
-                if isinstance(recipe, VideoRecipe):
-                    names |= {fingerprint(part) for part in recipe.keyframes}
-                    names |= {latents_name(recipe), *(fingerprint(part) for part in recipe.parts)}
+                names |= film_stage_names(recipe) if isinstance(recipe, VideoRecipe) else {fingerprint(recipe)}
         return names
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from flux_svd import files
 from flux_svd.artifact import Artifact, VideoArtifact
 from flux_svd.device import environment_for
-from flux_svd.errors import BadOutput, Cancelled, DiskFull, FluxSvdError, OutOfMemory, StorageFailed
+from flux_svd.errors import BadOutput, Cancelled, DiskFull, DoesNotFit, FluxSvdError, StorageFailed
 from flux_svd.job import Claim
 from flux_svd.ledger import LEASE_SECONDS, Ledger
 from flux_svd.library import Library
@@ -93,8 +93,8 @@ class Worker:
             except DiskFull as error:
                 self.ledger.pause_for(claim, str(error))
             except FluxSvdError as error:
-                if isinstance(error, OutOfMemory | BadOutput):
-                    self.ledger.count("out of memory" if isinstance(error, OutOfMemory) else "bad output")
+                if isinstance(error, DoesNotFit | BadOutput):  # the plan did fit; memory ran out on every rung
+                    self.ledger.count("out of memory" if isinstance(error, DoesNotFit) else "bad output")
                 self.ledger.fail(claim, str(error), again=False)
             except Exception as error:
                 self.ledger.fail(claim, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}", again=True)

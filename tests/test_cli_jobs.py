@@ -119,8 +119,8 @@ def test_damage_is_named_by_list_and_rebuild(capsys: Output, engines: FakeEngine
 def shifted(engines: FakeEngines, monkeypatch: pytest.MonkeyPatch, by: int) -> None:
     draw = engines.draw
 
-    def other(*arguments: Any) -> Image.Image:
-        return draw(*arguments).point(lambda value: value + by if value < 128 else value - by)
+    def other(*arguments: Any, **options: Any) -> Image.Image:
+        return draw(*arguments, **options).point(lambda value: value + by if value < 128 else value - by)
 
     monkeypatch.setattr(engines, "draw", other)
 

@@ -240,22 +240,21 @@ def test_a_name_that_looks_like_an_address_is_a_file(source: Path, tmp_path: Pat
 
 
 def test_an_export_one_frame_late_is_not_written(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = export._frames
-    monkeypatch.setattr(export, "_encode", lambda *given: _encode_late(real, *given))
+    monkeypatch.setattr(export, "_encode", _encode_late)
     with pytest.raises(EncodingFailed, match="is late"):
         export_film(source, "mp4")
     assert new_files(tmp_path, source) == []
 
 
-def _encode_late(frames: Any, source: Path, made: Path, *given: Any) -> None:
+def _encode_late(frames: Any, made: Path, *given: Any) -> None:
     """Write the film one frame late."""
-    shown = list(frames(source, recipe_of(source), 21))
+    shown = list(frames)
     made.write_bytes(encode_film(np.stack([shown[0], *shown[:-1]]), fps=12, crf=18))
 
 
 def test_an_export_with_swapped_colours_is_not_written(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(source: Path, made: Path, *given: Any) -> None:
-        made.write_bytes(encode_film(np.stack(list(export._frames(source, recipe_of(source), 21)))[..., ::-1], fps=12, crf=18))
+    def encode(frames: Any, made: Path, *given: Any) -> None:
+        made.write_bytes(encode_film(np.stack(list(frames))[..., ::-1], fps=12, crf=18))
 
     monkeypatch.setattr(export, "_encode", encode)
     with pytest.raises(EncodingFailed, match="something else"):
@@ -267,8 +266,8 @@ def test_an_export_with_swapped_colours_is_not_written(source: Path, tmp_path: P
 def test_an_export_with_a_frame_too_few_or_too_many_is_not_written(
     frames: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encode(source: Path, made: Path, *given: Any) -> None:
-        shown = list(export._frames(source, recipe_of(source), 21))
+    def encode(given: Any, made: Path, *rest: Any) -> None:
+        shown = list(given)
         made.write_bytes(encode_film(np.stack([*shown, shown[-1]][:frames]), fps=12, crf=18))
 
     monkeypatch.setattr(export, "_encode", encode)

@@ -19,7 +19,7 @@ from flux_svd.errors import Cancelled, DiskFull, InvalidRequest
 from flux_svd.lock import DeviceLock
 from flux_svd.plan import disk_bytes, plan_from_json, plan_to_json, stage_names
 from flux_svd.progress import Progress
-from flux_svd.recipe import fingerprint
+from flux_svd.recipe import fingerprint, latents_name
 from flux_svd.request import make_request
 from flux_svd.store import Stage, Store
 from tests.fakes import fake_session
@@ -174,7 +174,7 @@ def test_a_plan_of_another_version_is_refused(change: Callable[[dict[str, object
 def test_a_film_names_its_keyframes_transitions_and_itself() -> None:
     plan, film = film_of()
     parts = {fingerprint(part) for part in film.keyframes} | {fingerprint(part) for part in film.transitions}
-    assert stage_names(plan) == parts | {fingerprint(film)}
+    assert stage_names(plan) == parts | {fingerprint(film), latents_name(film)}
 
 
 HOLDS = """

@@ -22,6 +22,9 @@ from flux_svd.pocket.world import COLORS, PLACES, SHAPES, SIZES, STAGES, Scene, 
 
 INPUT = 64  # pixels, both ways
 CHANGES = ("shape", "color", "place", "size", "background", "stage")
+# How often each is what a caption's neighbours differ in: colours are learned at once, shapes and stages last.
+_OFTEN_STILL = (3, 1, 1.5, 2, 1, 0)
+_OFTEN_MOVING = (3, 1, 0, 2, 1, 4)
 _MODEL: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": INPUT, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8},
@@ -64,7 +67,8 @@ class ClipTask:
         scenes: list[Scene] = []
         while len(scenes) < self.batch:
             scene = sample_scene(luck.words)
-            scenes += [scene, *(changed(scene, luck.words.choice(CHANGES), luck.words) for _ in range(3))]
+            often = _OFTEN_STILL if scene.move is None else _OFTEN_MOVING
+            scenes += [scene, *(changed(scene, name, luck.words) for name in luck.words.choices(CHANGES, often, k=3))]
         scenes = [replace(scene, says=scene.says | {"background", "place", "size"}) for scene in scenes[: self.batch]]
         pictures = small_pictures(scenes, luck).to(self.device)
         tokens = self.tokenizer([caption(scene, luck.words) for scene in scenes]).to(self.device)

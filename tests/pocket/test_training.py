@@ -224,7 +224,7 @@ def test_a_changed_scene_differs_in_one_attribute_and_stays_out_of_the_held_out_
 
 
 def test_every_model_can_be_trained_by_name() -> None:
-    assert set(MINUTES) == {"flux", "clip", "svd", "svd-vae"}
+    assert set(MINUTES) == {"flux", "klein", "clip", "svd", "svd-vae"}
     model, tokenizer = load_clip(WEIGHTS / "pocket-clip")
     assert model.encode_text(tokenizer(["a red circle"])).shape == (1, 128)
 

@@ -171,7 +171,7 @@ def test_masters_keep_shared_weights_once_and_refuse_others() -> None:
     assert module[2].weight.abs().sum() == 0
     masters.recall()
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
-    module[1].weight.data = torch.empty(5, 5).as_subclass(_Odd)
+    module[1].weight = nn.Parameter(torch.empty(5, 5).as_subclass(_Odd))
     with pytest.raises(TypeError, match="_Odd"):
         Masters(module, pinned=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from flux_svd.recipe import fingerprint
 from flux_svd.request import make_request
 from flux_svd.session import Session
 from flux_svd.storyboard import MotionStage
-from tests.tiny.builders import image_recipe, picture, placement, transition_recipe, video_recipe
+from tests.tiny.builders import SIDE, image_recipe, picture, placement, transition_recipe, video_recipe
 
 FolderOf = Callable[[str], Path]
 DRAW, ANIMATE = "flux1-schnell", "svd-xt"
@@ -42,10 +43,12 @@ class Memory:
 
     def __init__(self) -> None:
         self.calls, self.fail_at = 0, set[int]()
+        self.spared = False  # whether the last failure hit the strip of a transition, which is worth no rung
 
     def count(self) -> None:
         self.calls += 1
         if self.calls in self.fail_at:
+            self.spared = any(frame.name == "strip" for frame in traceback.extract_stack())
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
@@ -60,6 +63,13 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
             return original(self, *given, **named)
 
         monkeypatch.setattr(kind, name, functools.wraps(original)(call))
+    embed = FluxEngine.embed
+
+    def forgetful(self: Any, recipe: Any) -> Any:  # so that every film asks the encoders
+        self._texts.clear()
+        return embed(self, recipe)
+
+    monkeypatch.setattr(FluxEngine, "embed", forgetful)
     return counted
 
 
@@ -87,15 +97,17 @@ def run(tmp_path: Path, folder_of: FolderOf) -> Callable[[Plan], VideoArtifact]:
     return run
 
 
-def film_plan(consent: bool = False) -> Plan:
+def film_plan(consent: bool = False, side: int = SIDE) -> Plan:
     """Return the plan of a film of two keyframes and five frames, by hand: the planner knows the models at full size."""
-    keys = tuple(image_recipe(DRAW, prompt=text, prompt_tokens=24) for text in ("a red fox", "a grey owl"))
-    way = transition_recipe(start=fingerprint(keys[0]), end=fingerprint(keys[1]))
+    keys = tuple(
+        image_recipe(DRAW, prompt=text, prompt_tokens=24, width=side, height=side) for text in ("a red fox", "a grey owl")
+    )
+    way = transition_recipe(start=fingerprint(keys[0]), end=fingerprint(keys[1]), width=side, height=side)
     request = make_request({"kind": "video", "prompt": "a fox", "stages": [{"prompt": "a"}, {"prompt": "b"}], "consent": consent})
     stages = tuple(MotionStage("", text) for text in ("a red fox", "a grey owl"))
     placements = (placement(DRAW), placement(ANIMATE), Placement("pocket-clip", "cpu", "none", 0, 0))
     left = tuple(Placement(name, "cpu", "phases", 0, 0) for name in (DRAW, ANIMATE))
-    return Plan(request, 7, (video_recipe(way, keyframes=keys),), placements, (), stages, fallbacks=left)
+    return Plan(request, 7, (video_recipe(way, keyframes=keys, width=side, height=side),), placements, (), stages, fallbacks=left)
 
 
 def digest(film: VideoArtifact) -> list[str]:
@@ -114,7 +126,9 @@ def test_memory_that_runs_out_at_any_call_leaves_the_film_as_it_would_be(
         film = run(film_plan())
         assert digest(film) == whole, f"call {index}"
         told = [note for note in film.run.notes if note.startswith("memory ran out")]
-        assert len(told) == 1, f"call {index}: {film.run.notes}"
+        assert len(told) == (0 if memory.spared else 1), f"call {index}: {film.run.notes}"
+        if memory.spared:
+            continue
         assert "parts loaded from disk one by one" in told[0]
         # at most the conditions (6 calls) and the step that was begun (5) are computed again
         assert index < memory.calls <= calls + 12, f"call {index}: work was done again"
@@ -133,12 +147,12 @@ def test_memory_that_always_runs_out_is_told_with_what_to_do_and_the_next_job_wo
 def test_with_consent_a_picture_is_decoded_in_tiles_and_says_so_in_its_recipe(
     memory: Memory, run: Callable[[Plan], VideoArtifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flux_svd.ladder.TILES", (16,))
+    monkeypatch.setattr("flux_svd.ladder.TILES", (32,))  # of four latents: diffusers overlaps tiles by a quarter
     memory.fail_at = {7}  # the first picture's decode
-    film = run(film_plan(consent=True))
-    assert [key.decode_tile for key in film.recipe.keyframes] == [16, 16]  # type: ignore[union-attr]
+    film = run(film_plan(consent=True, side=64))
+    assert [key.decode_tile for key in film.recipe.keyframes] == [32, 32]  # type: ignore[union-attr]
     assert film.recipe.transitions[0].start == fingerprint(film.recipe.keyframes[0])
-    assert any("went on decoding tiles of 16 pixels" in note for note in film.run.notes)
+    assert any("went on decoding tiles of 32 pixels" in note for note in film.run.notes)
     # the transformer was not asked again: 2 encoders, 4 steps and 2 decodes, then the second picture, then the way
     assert memory.calls <= 60
 
