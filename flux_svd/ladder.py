@@ -6,37 +6,35 @@ plan's fallbacks, each of which keeps less of the model on the device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from flux_svd.errors import DoesNotFit, Phase
 from flux_svd.fitting import CHUNKS, TILES, describe_placement
 from flux_svd.memory import Placement
 from flux_svd.plan import Decision, Plan
-from flux_svd.recipe import AnyRecipe, ImageRecipe, PlannedRecipe, VideoRecipe, fingerprint
-
-Row = TypeVar("Row", bound=AnyRecipe)
+from flux_svd.recipe import ImageRecipe, VideoRecipe
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Where memory ran out: in which phase of which model, at which stage."""
+    """Where memory ran out: in which phase of which model."""
 
     model: str
     phase: Phase
-    stage: str
 
 
 def next_rung(plan: Plan, failure: Failure) -> Plan:
     """Return the plan that goes on after `failure`; its last decision says what changed.
+
+    Args:
+        plan: of the one picture or film that is being made.
 
     Raises:
         DoesNotFit: nothing is left to try.
     """
     placed = plan.placement_of(failure.model)
     if failure.phase == "decode":
-        finer = _finer(plan, failure) if plan.request.consent else None
+        finer = _finer(plan) if plan.request.consent else None
         if finer is not None:
             return finer
         if placed.device != "cpu" and not placed.decode_on_cpu:
@@ -61,48 +59,19 @@ def _moved(plan: Plan, before: Placement, after: Placement, failure: Failure) ->
     return replace(plan, placements=placements, decisions=(*plan.decisions, note))
 
 
-def _finer(plan: Plan, failure: Failure) -> Plan | None:
-    """Return the plan with smaller tiles from the failed picture on, or smaller chunks of the failed film; None without any."""
-    for at, recipe in enumerate(plan.recipes):
-        if isinstance(recipe, VideoRecipe):
-            if fingerprint(recipe) == failure.stage:
-                chunk = next((pair for pair in CHUNKS if pair[0] < recipe.decode_chunk), None)
-                if chunk is None:
-                    return None
-                finer = replace(recipe, decode_chunk=chunk[0], decode_overlap=chunk[1])
-                return _with_recipes(plan, [*plan.recipes[:at], finer, *plan.recipes[at + 1 :]], f"{chunk[0]} frames at once")
-            tile = _next_tile(recipe.keyframes, failure.stage)
-            if tile:
-                keys = _tiled_from(recipe.keyframes, failure.stage, tile)
-                names = {fingerprint(old): fingerprint(new) for old, new in zip(recipe.keyframes, keys, strict=True)}
-                ways = (replace(part, start=names[part.start], end=names[part.end]) for part in recipe.transitions)
-                finer = replace(recipe, keyframes=tuple(keys), transitions=tuple(ways))
-                return _with_recipes(plan, [*plan.recipes[:at], finer, *plan.recipes[at + 1 :]], f"tiles of {tile} pixels")
-    tile = _next_tile(plan.recipes, failure.stage)
-    return _with_recipes(plan, _tiled_from(plan.recipes, failure.stage, tile), f"tiles of {tile} pixels") if tile else None
+def _finer(plan: Plan) -> Plan | None:
+    """Return the plan with smaller tiles of its picture, or smaller chunks of its film; None where there are none."""
+    recipe = plan.recipes[0]
+    if isinstance(recipe, VideoRecipe):
+        chunk = next((pair for pair in CHUNKS if pair[0] < recipe.decode_chunk), None)
+        if chunk is None:
+            return None
+        return _decoding(plan, replace(recipe, decode_chunk=chunk[0], decode_overlap=chunk[1]), f"{chunk[0]} frames at once")
+    assert isinstance(recipe, ImageRecipe)
+    tile = next((tile for tile in TILES if tile < (recipe.decode_tile or max(recipe.width, recipe.height))), None)
+    return None if tile is None else _decoding(plan, replace(recipe, decode_tile=tile), f"tiles of {tile} pixels")
 
 
-def _next_tile(recipes: Sequence[AnyRecipe], stage: str) -> int:
-    """Return the pixels of the next smaller tile of the picture that failed; 0 if it is not among the recipes or has none."""
-    for row in recipes:
-        if isinstance(row, ImageRecipe) and fingerprint(row) == stage:
-            return next((tile for tile in TILES if tile < (row.decode_tile or max(row.width, row.height))), 0)
-    return 0
-
-
-def _tiled_from(recipes: Sequence[Row], stage: str, tile: int) -> list[Row]:
-    """Return the recipes, drawn pictures in tiles from the failed one on.
-
-    What comes before is finished; where a loop comes back to it, it stays as it is.
-    """
-    names = [fingerprint(row) for row in recipes]
-    finished = set(names[: names.index(stage)])
-    return [
-        replace(row, decode_tile=tile) if isinstance(row, ImageRecipe) and name not in finished else row
-        for row, name in zip(recipes, names, strict=True)
-    ]
-
-
-def _with_recipes(plan: Plan, recipes: list[PlannedRecipe], decoding: str) -> Plan:
+def _decoding(plan: Plan, recipe: ImageRecipe | VideoRecipe, decoding: str) -> Plan:
     note = Decision("memory ran out", f"went on decoding {decoding}", "while decoding; the request allows slight changes")
-    return replace(plan, recipes=tuple(recipes), decisions=(*plan.decisions, note))
+    return replace(plan, recipes=(recipe,), decisions=(*plan.decisions, note))

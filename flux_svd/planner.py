@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -63,6 +64,7 @@ def make_plan(
     return _plan_film(request, seed, budget, inventory, notes, locked or {})
 
 
+@functools.cache  # reading package metadata takes longer than the rest of a plan
 def installed_versions(*libraries: str) -> Versions:
     """Return (library, version) of what is installed, sorted; what is absent is left out."""
     found = []
@@ -298,9 +300,11 @@ def _size(
         size, why = (request.width, request.height), "as asked"
     elif request.shape is not None:
         named = presets.SHAPES[request.shape]
-        size = presets.size_for(request.shape, default, multiple, spec.size_max)
+        scale = presets.scale_of(request.preset, spec.name, default) if isinstance(request, ImageRequest) else 1.0
+        size = presets.size_for(request.shape, default, multiple, spec.size_max, scale)
+        smaller = f"the size of preset {request.preset}" if scale != 1 else f"a size {spec.name} draws"
         why = named.title if size == (named.width, named.height) else (
-            f"{named.title}: the shape of {named.width} × {named.height} at a size {spec.name} draws")
+            f"{named.title}: the shape of {named.width} × {named.height} at {smaller}")
     elif "width" in filled and isinstance(request, ImageRequest):  # films are drawn at the video model's own size
         size, why = (filled["width"], filled["height"]), f"preset {request.preset}"
     else:

@@ -135,7 +135,7 @@ class Run:
         engine = self.engines.svd(self.plan.placement_of(recipe.transitions[0].model), recipe.transitions[0].precision)
         from flux_svd.engines.decode import stitch  # with torch, which the engine has loaded by now
 
-        latents = stitch(map(self._latents, [recipe] if recipe.join_share else recipe.transitions))
+        latents = stitch(map(self._kept_array, [recipe] if recipe.join_share else recipe.transitions))
         return self._keep_film(
             name, recipe, engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
         )
@@ -265,7 +265,7 @@ class Run:
             return engine.sample(recipe, start, end, on_step, halfway=trail.halfway, on_latents=trail.keep)
 
         latents = self._enduring(lambda: recipe, animated)
-        self._keep_latents(name, latents)
+        self._keep_array(name, latents)
         self.store.drop_stage(latents_name(recipe), "latents")
         with suppress(OutOfMemory):  # a strip is worth no rung
             strip = self.engines.svd(self.plan.placement_of(recipe.model), recipe.precision).strip(latents)
@@ -287,7 +287,7 @@ class Run:
         self._tell("load")
         first = recipe.transitions[0]
         engine = self.engines.svd(self.plan.placement_of(first.model), first.precision)
-        self._keep_latents(name, engine.sample_together(recipe, keys, self._on_step("animate", 0, 0, "animate")))
+        self._keep_array(name, engine.sample_together(recipe, keys, self._on_step("animate", 0, 0, "animate")))
 
     def _film_of_passes(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> DecodedFilm:
         """Return the film of a model that takes several keyframes at once; each stretch is a stage."""
@@ -300,7 +300,7 @@ class Run:
         self._tell("decode")
         first = recipe.passes[0]
         engine = self.engines.one_pass(self.plan.placement_of(first.model), first.precision)
-        return exact_film(map(self._stretch, recipe.passes), keys, [engine.round_trip(key) for key in keys], recipe)
+        return exact_film(map(self._kept_array, recipe.passes), keys, [engine.round_trip(key) for key in keys], recipe)
 
     def _pass(self, recipe: OnePassRecipe, keys: Sequence[Image.Image], item: int, items: int) -> None:
         """Make and keep the frames of a stretch, unless they were made before."""
@@ -313,29 +313,16 @@ class Run:
             engine = self.engines.one_pass(self.plan.placement_of(recipe.model), recipe.precision)
             return engine.make(recipe, keys, self._on_step("animate", item, items, "animate"))
 
+        self._keep_array(fingerprint(recipe), self._enduring(lambda: recipe, made))
+
+    def _keep_array(self, name: str, array: NDArray[Any]) -> None:
         buffer = io.BytesIO()
-        np.save(buffer, self._enduring(lambda: recipe, made), allow_pickle=False)
-        self.store.keep_stage(fingerprint(recipe), "npy", buffer.getvalue())
-
-    def _stretch(self, recipe: OnePassRecipe) -> NDArray[np.uint8]:
-        """Return the kept frames (n, height, width, 3) of a stretch.
-
-        Raises:
-            StorageFailed: they are no longer there.
-        """
-        kept = self.store.find_stage(fingerprint(recipe), "npy")
-        if kept is None:
-            raise StorageFailed(f"a finished stretch is gone from {self.store.stages}; run again to make it anew")
-        frames: NDArray[np.uint8] = np.load(io.BytesIO(kept.data), allow_pickle=False)
-        return frames
-
-    def _keep_latents(self, name: str, latents: NDArray[np.float32]) -> None:
-        buffer = io.BytesIO()
-        np.save(buffer, latents, allow_pickle=False)
+        np.save(buffer, array, allow_pickle=False)
         self.store.keep_stage(name, "npy", buffer.getvalue())
 
-    def _latents(self, recipe: TransitionRecipe | VideoRecipe) -> NDArray[np.float32]:
-        """Return the kept latents (kept frames, c, h/8, w/8) of a transition, or of a film made in one.
+    def _kept_array(self, recipe: TransitionRecipe | OnePassRecipe | VideoRecipe) -> NDArray[Any]:
+        """Return the kept latents (frames, c, h/8, w/8) of a transition, or of a film whose transitions are made together; of a
+        stretch its frames (n, height, width, 3).
 
         Raises:
             StorageFailed: they are no longer there.
@@ -343,8 +330,8 @@ class Run:
         kept = self.store.find_stage(latents_name(recipe), "npy")
         if kept is None:
             raise StorageFailed(f"a finished transition is gone from {self.store.stages}; run again to make it anew")
-        loaded: NDArray[np.float32] = np.load(io.BytesIO(kept.data), allow_pickle=False)
-        return loaded
+        array: NDArray[Any] = np.load(io.BytesIO(kept.data), allow_pickle=False)
+        return array
 
     def _trail(self, recipe: ImageRecipe | TransitionRecipe, kind: str) -> Trail:
         """Return the checkpoints of the recipe's latents; what they hold already is not to do any more."""
@@ -368,7 +355,7 @@ class Run:
             except OutOfMemory as error:
                 recipe = current()
                 model = recipe.model if isinstance(recipe, VideoRecipe) else getattr(recipe, "model", "")
-                self.plan = next_rung(self.plan, Failure(model, error.phase, fingerprint(recipe)))
+                self.plan = next_rung(self.plan, Failure(model, error.phase))
             change = self.plan.decisions[-1]
             said = f"{change.what} {change.why}: {change.value}"
             _LOG.warning(said)

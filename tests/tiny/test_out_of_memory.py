@@ -144,14 +144,16 @@ def test_memory_that_always_runs_out_is_told_with_what_to_do_and_the_next_job_wo
     assert run(film_plan()).recipe == film_plan().recipes[0]
 
 
-def test_with_consent_a_picture_is_decoded_in_tiles_and_says_so_in_its_recipe(
-    memory: Memory, run: Callable[[Plan], VideoArtifact], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("decode", "tiles"), [(7, [32, 32]), (14, [0, 32])], ids=["first picture", "second picture"])
+def test_with_consent_pictures_are_decoded_in_tiles_from_the_one_that_failed_and_say_so_in_their_recipes(
+    decode: int, tiles: list[int], memory: Memory, run: Callable[[Plan], VideoArtifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flux_svd.ladder.TILES", (32,))  # of four latents: diffusers overlaps tiles by a quarter
-    memory.fail_at = {7}  # the first picture's decode
+    memory.fail_at = {decode}
     film = run(film_plan(consent=True, side=64))
-    assert [key.decode_tile for key in film.recipe.keyframes] == [32, 32]  # type: ignore[union-attr]
-    assert film.recipe.transitions[0].start == fingerprint(film.recipe.keyframes[0])
+    keys = film.recipe.keyframes
+    assert [key.decode_tile for key in keys] == tiles  # type: ignore[union-attr]
+    assert [(way.start, way.end) for way in film.recipe.transitions] == [tuple(map(fingerprint, keys))]
     assert any("went on decoding tiles of 32 pixels" in note for note in film.run.notes)
     # the transformer was not asked again: 2 encoders, 4 steps and 2 decodes, then the second picture, then the way
     assert memory.calls <= 60
