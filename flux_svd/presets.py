@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,9 +23,9 @@ class NamedSize:
 SHAPES: dict[Shape, NamedSize] = {
     "square-vinyl": NamedSize("Record sleeve, square", 1024, 1024),
     "book": NamedSize("Book cover, 7:9", 896, 1152),
-    "dvd": NamedSize("DVD cover, 2:3", 832, 1216),
+    "dvd": NamedSize("DVD cover, 2:3", 832, 1248),
     "film": NamedSize("Film frame, 16:9", 1024, 576),  # the size SVD was trained on
-    "photo": NamedSize("Photograph, 3:2", 1216, 832),
+    "photo": NamedSize("Photograph, 3:2", 1248, 832),
     "wide": NamedSize("Wide screen, 7:4", 1344, 768),
     "phone": NamedSize("Telephone screen, 4:7", 768, 1344),
 }
@@ -60,17 +61,38 @@ VARIATION = 0.15
 VARIATIONS = 4
 
 
-def size_for(shape: Shape, usual: tuple[int, int], size_multiple: int, size_max: int) -> tuple[int, int]:
-    """Return the named size, or for a model too small for it the same proportions at the area of its `usual` size (pixels)."""
+def size_for(shape: Shape, usual: tuple[int, int], size_multiple: int, size_max: int, scale: float = 1.0) -> tuple[int, int]:
+    """Return the named size, or for a model too small for it the same proportions at the area of its `usual` size (pixels).
+
+    Args:
+        scale: of both sides, for an effort that draws smaller; see `scale_of`.
+    """
     named = SHAPES[shape]
-    if max(named.width, named.height) <= size_max:
+    if max(named.width, named.height) > size_max:
+        scale *= (usual[0] * usual[1] / (named.width * named.height)) ** 0.5
+    if scale == 1:
         return named.width, named.height
-    scale = (usual[0] * usual[1] / (named.width * named.height)) ** 0.5
+    across, down = (side // math.gcd(named.width, named.height) * size_multiple for side in (named.width, named.height))
+    times = round(scale * named.width / across)
+    if abs(times * across - scale * named.width) < 0.05 * scale * named.width:  # the very proportions, at nearly that size
+        return times * across, times * down
     width, height = (
         min(size_max, max(size_multiple, round(side * scale / size_multiple) * size_multiple))
         for side in (named.width, named.height)
     )
     return width, height
+
+
+def scale_of(preset: Preset | None, model: str, usual: tuple[int, int]) -> float:
+    """Return by how much an effort shrinks both sides of a model's pictures, whose `usual` size it is measured by."""
+    filled = PRESETS[preset].get(model, {}) if preset else {}
+    return (filled["width"] * filled["height"] / (usual[0] * usual[1])) ** 0.5 if "width" in filled else 1.0
+
+
+def proportion(width: int, height: int) -> str:
+    """Return "3:2" for 1248 × 832."""
+    shared = math.gcd(width, height)
+    return f"{width // shared}:{height // shared}"
 
 
 def curve_of_steps(knots: tuple[float, ...], steps: int) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +16,7 @@ from flux_svd.catalog import IMAGE_FAMILIES, MODELS
 from flux_svd.cli import main
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Plan
-from flux_svd.presets import PRESETS, SHAPES, STRENGTH, VARIATION, VARIATIONS, Preset, Shape, curve_of_steps, size_for
+from flux_svd.presets import PRESETS, SHAPES, STRENGTH, VARIATION, VARIATIONS, Preset, Shape, curve_of_steps, proportion, size_for
 from flux_svd.recipe import ImageRecipe
 from tests.fakes import FakeEngines
 from tests.test_planner import EVERYTHING, film_of, gpu, plan_of
@@ -72,6 +73,26 @@ def test_a_shape_that_is_scaled_is_said() -> None:
     assert said(large(model="flux1-dev", shape="film"), "size") == "1024 × 576 (Film frame, 16:9)"
 
 
+def test_a_draft_of_a_shape_is_smaller_and_has_the_same_proportions() -> None:
+    draft = large(model="flux1-dev", preset="draft", shape="film")
+    assert said(draft, "size") == "768 × 432 (Film frame, 16:9: the shape of 1024 × 576 at the size of preset draft)"
+    for shape, named in SHAPES.items():
+        for model in ("flux1-dev", "flux2-klein-4b"):
+            recipe = recipe_of(large(model=model, preset="draft", shape=shape))
+            assert proportion(recipe.width, recipe.height) == proportion(named.width, named.height), (shape, model)
+            assert recipe.width < named.width
+            same = recipe_of(large(model=model, preset="balanced", shape=shape))
+            assert (same.width, same.height) == (named.width, named.height)
+    _, film = film_of(shape="film", preset="draft")  # films keep the video model's own size
+    assert (film.width, film.height) == (160, 96)
+
+
+def test_a_shape_that_names_its_proportions_has_them() -> None:
+    for named in SHAPES.values():
+        told = re.findall(r"\d+:\d+", named.title)
+        assert told in ([], [proportion(named.width, named.height)]), named.title
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_a_partial_request_that_its_models_accept(preset: Preset) -> None:
     for name, fields in PRESETS[preset].items():
@@ -83,7 +104,7 @@ def test_a_preset_is_a_partial_request_that_its_models_accept(preset: Preset) ->
 def test_what_the_user_says_goes_before_the_preset() -> None:
     plan = large(model="flux1-dev", preset="draft")
     assert (said(plan, "steps"), said(plan, "size")) == ("20 (preset draft)", "768 × 768 (preset draft)")
-    own = large(model="flux1-dev", preset="draft", steps=7, shape="film")
+    own = large(model="flux1-dev", preset="draft", steps=7, width=1024, height=576)
     assert (recipe_of(own).steps, recipe_of(own).width) == (7, 1024)
     assert recipe_of(large(model="flux1-dev", preset="best")).steps == MODELS["flux1-dev"].steps
 
