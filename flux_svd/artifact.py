@@ -145,14 +145,14 @@ def load_request(path: Path | str) -> Request:
     return make_request(request)
 
 
-def load_recipe(path: Path | str) -> Recipe:
-    """Return the recipe that made this PNG or MP4.
+def load_recipe(path: Path | str, *, enlarged: bool = False) -> Recipe:
+    """Return the recipe that made this PNG or MP4; with `enlarged` that of the original of an enlarged copy too.
 
     Raises:
         UnreadableFile: the file is missing or carries no recipe of this version, or is an enlarged copy.
     """
     record = _read_record(Path(path))
-    if "enlarged" in record:
+    if "enlarged" in record and not enlarged:
         raise UnreadableFile("file", str(path), "a picture as it was made; this one is an enlarged copy")
     try:
         return recipe_from_json(json.dumps(record.get("recipe")))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flux_svd import __version__, cli_films, cli_images, cli_jobs, cli_measure, failpoints, memory
+from flux_svd import __version__, again, cli_films, cli_images, cli_jobs, cli_measure, failpoints, memory
 from flux_svd.errors import Cancelled, FluxSvdError, InvalidRequest
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 
@@ -290,7 +290,7 @@ def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoR
     fields = {name: _as_number(kind, name, value) for name, value in given.items()}
     fields |= cli_images.read_wishes(arguments) | cli_films.read_wishes(arguments)
     if getattr(arguments, "variations_of", None):
-        fields = cli_images.wish_near(arguments.variations_of) | fields
+        fields = again.wish_near(arguments.variations_of, "variations-of") | fields
     if getattr(arguments, "start", None):
         fields["start"] = store.keep_picture(arguments.start, field="start")
     request = make_request(fields)  # everything cheap is checked before more files are read

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from flux_svd import presets
-from flux_svd.catalog import MODELS
 from flux_svd.errors import InvalidRequest
 from flux_svd.request import ImageRequest, describe_bounds
 from flux_svd.upscale import SCALES, upscale_file
@@ -55,35 +54,6 @@ def read_wishes(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InvalidRequest(
             "guidance_curve", arguments.guidance_curve, f"numbers with commas, {describe_bounds(ImageRequest, 'guidance_curve')}"
         ) from None
-
-
-def wish_near(path: Path) -> dict[str, Any]:
-    """Return the fields of a request for pictures near the one in `path`.
-
-    Raises:
-        UnreadableFile: it is no picture of this program and version.
-        InvalidRequest: it is a film, a variation itself, or began at another picture.
-    """
-    from flux_svd.artifact import load_recipe
-    from flux_svd.recipe import ImageRecipe
-
-    recipe = load_recipe(path)
-    if not isinstance(recipe, ImageRecipe) or recipe.variation or recipe.start:
-        raise InvalidRequest("variations-of", str(path), "a picture that began at noise of one seed, no film and no variation")
-    fields: dict[str, Any] = {
-        "kind": "image", "prompt": recipe.prompt, "model": recipe.model, "width": recipe.width, "height": recipe.height,
-        "steps": recipe.steps, "seed": recipe.seed, "references": recipe.references, "variation": presets.VARIATION,
-        "count": presets.VARIATIONS,
-    }  # fmt: skip
-    if recipe.guidance_curve:
-        fields["guidance_curve"] = recipe.guidance_curve
-    elif "guidance" in MODELS[recipe.model].obeys:
-        fields["guidance"] = recipe.guidance
-    if recipe.negative_prompt:
-        fields["negative_prompt"] = recipe.negative_prompt
-    if recipe.cfg_scale > 1:
-        fields["cfg_scale"] = recipe.cfg_scale
-    return fields
 
 
 def _upscale(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> tuple[str, dict[str, Any]]:

@@ -8,11 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from flux_svd import storyboard
-from flux_svd.artifact import load_recipe, load_request
+from flux_svd import again
+from flux_svd.artifact import load_request
 from flux_svd.errors import FluxSvdError, ModelUnavailable, UnreadableFile
-from flux_svd.recipe import ImageRecipe
-from flux_svd.request import ImageRequest, Request, StageWish, VideoRequest
+from flux_svd.request import Request, VideoRequest
 from flux_svd.web import parts
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk, visitor_of
@@ -90,20 +89,11 @@ def _wish_of(what: str, path: Path, desk: Desk) -> Request:
     Raises:
         FluxSvdError: the file tells no request of this version.
     """
-    request = load_request(path)
     if what == "keyframe":
-        first = StageWish(prompt=request.prompt, picture=desk.keep_picture(path))
-        rest = (StageWish(prompt=stage.prompt) for stage in storyboard.write_stages(request.prompt, 3)[1:])
-        return VideoRequest(prompt=request.prompt, stages=(first, *rest))
+        return again.film_from(path, desk.keep_picture(path))
     if what == "remix":
-        return request.model_copy(update={"seed": None})
-    try:
-        recipe = load_recipe(path)
-    except UnreadableFile:  # of another version; its request still stands
-        return request
-    if isinstance(request, ImageRequest) and isinstance(recipe, ImageRecipe):  # the seed and the model that were taken
-        return request.model_copy(update={"seed": recipe.seed, "model": recipe.model, "count": 1})
-    return request
+        return load_request(path).model_copy(update={"seed": None})
+    return again.request_of(path)
 
 
 def frame() -> str:
