@@ -8,6 +8,7 @@ in the full-size model: the unscaled latents of the first frame in the channels,
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from flux_svd.pocket.loop import Luck
 from flux_svd.pocket.painter import Strokes, between, object_cells, paint, sample_paths
+from flux_svd.pocket.rollouts import State, TrueFilm, make_recorder, roll_out
 from flux_svd.pocket.train_svd_vae import FILM_FRAMES, HEIGHT, WIDTH, flatten_convolutions
 
 SIGMA_MIN, SIGMA_MAX = 0.02, 80.0  # latents have a deviation of one: at 80 not even a film's mean colour shows
@@ -33,8 +35,9 @@ NOISE_AUG_STRENGTH = 0.02  # StableVideoDiffusionPipeline's default
 OBJECT_WEIGHT = 5.0
 POOL_FRAMES = 25  # a stored film; shorter ones are cut from it
 _FIRST_FILMS = 400  # painted before the first step; one more in every fourth
-MISLED = 0.5  # of the films at noise levels where the path is decided: see `mislead`
-_DECIDING = (1.0, 40.0)  # those levels
+ROLLED = 0.6  # of the batches are states of the sampler's own; see `rollouts`
+ROLLOUTS = 4  # films sampled at a time, so that the states of a batch are of several
+_REUSED = 2  # times each state is trained on
 _LATENT_AUG = 0.05  # what that noise on the picture, and another encoder, do to the latents
 
 
@@ -149,25 +152,40 @@ class FilmPool:
             self.next = (self.next + 1) % len(self.latents)
             self.filled = min(self.filled + 1, len(self.latents))
 
-    def draw(self, films: int, frames: int, luck: Luck) -> tuple[Tensor, Tensor, Tensor]:
-        """Return films cut and turned.
+    def draw(self, frames: int, luck: Luck) -> TrueFilm:
+        """Return a film of so many frames, cut and turned."""
+        number = luck.words.randrange(self.filled)
+        begin = luck.words.randint(0, POOL_FRAMES - frames)
+        indices = list(range(begin, begin + frames))
+        if luck.words.random() < 0.5:  # a film played backwards is a film of the same world
+            indices.reverse()
+        latents, cells = self.latents[number, indices].float(), self.cells[number, indices]
+        film = between(*self.ends[number], POOL_FRAMES)
+        ends = paint(film.pick(torch.tensor([indices[0], indices[-1]])), WIDTH, HEIGHT)
+        return TrueFilm(latents.to(self.device), cells.to(self.device), ends.to(self.device))
 
-        Returns:
-            latents (films, frames, 8, 12, 20), where the object is (films, frames, 12, 20), 0 or 1, and the first
-            pictures (films, 3, 96, 160).
-        """
-        latents, cells, firsts = [], [], []
-        for _ in range(films):
-            number = luck.words.randrange(self.filled)
-            begin = luck.words.randint(0, POOL_FRAMES - frames)
-            indices = list(range(begin, begin + frames))
-            if luck.words.random() < 0.5:  # a film played backwards is a film of the same world
-                indices.reverse()
-            latents.append(self.latents[number, indices].float())
-            cells.append(self.cells[number, indices])
-            film = between(*self.ends[number], POOL_FRAMES)
-            firsts.append(paint(film.pick(torch.tensor(indices[:1])), WIDTH, HEIGHT))
-        return torch.stack(latents).to(self.device), torch.stack(cells).to(self.device), torch.cat(firsts).to(self.device)
+
+@dataclass(frozen=True)
+class Batch:
+    """What the UNet is shown and what is true; `kept` (n,) is 0 where the condition is dropped.
+
+    Attributes:
+        noisy, clean: (n, frames, 8, 12, 20), scaled; noisy in sigma space.
+        sigma: (n,).
+        condition: (n, 1, 8, 12, 20), unscaled.
+        embedding: (n, 1, 64).
+        ids: (n, 3).
+        cells: (n, frames, 12, 20).
+    """
+
+    noisy: Tensor
+    clean: Tensor
+    sigma: Tensor
+    condition: Tensor
+    embedding: Tensor
+    ids: Tensor
+    cells: Tensor
+    kept: Tensor
 
 
 class FilmTask:
@@ -185,22 +203,47 @@ class FilmTask:
         self.pool = FilmPool(teacher, capacity, device)
         self.modules: dict[str, nn.Module] = {"unet": self.unet, "image_encoder": self.image_encoder}
         self.vae: AutoencoderKLTemporalDecoder | AutoencoderKL = teacher
+        self.recorder = make_recorder(
+            unet=self.unet,
+            image_encoder=self.image_encoder,
+            vae=teacher,
+            scheduler=make_scheduler(),
+            feature_extractor=_processor(),
+        )
+        self.states: list[State] = []
 
     def loss(self, luck: Luck, done: float) -> Tensor:
         """Return the squared error of v on one batch of films of 14 to 25 frames, most of 23."""
         if not self.pool.filled or luck.words.random() < 0.25:
             self.pool.add(1 if self.pool.filled else min(_FIRST_FILMS, len(self.pool.latents)), luck)
-        chance = luck.words.random()
-        frames = FILM_FRAMES if chance < 0.6 else POOL_FRAMES if chance < 0.75 else luck.words.randint(14, 22)
-        latents, cells, firsts = self.pool.draw(self.batch, frames, luck)
-        n = self.batch
+        with torch.autocast(self.device.type, torch.bfloat16):
+            batch = self._rolled(luck) if luck.words.random() < ROLLED else self._noised(luck)
+            sigma = batch.sigma.view(-1, 1, 1, 1, 1)
+            kept = batch.kept.view(-1, 1, 1, 1, 1)
+            condition = (batch.condition * kept).expand(-1, batch.noisy.shape[1], -1, -1, -1)
+            v = self.unet(
+                torch.cat([batch.noisy / (sigma**2 + 1).sqrt(), condition], dim=2),
+                0.25 * batch.sigma.log(),
+                encoder_hidden_states=batch.embedding * kept[..., 0, 0],
+                added_time_ids=batch.ids,
+                return_dict=False,
+            )[0].float()
+        wanted = (batch.noisy / (sigma**2 + 1) - batch.clean) * (sigma**2 + 1).sqrt() / sigma
+        weight = 1 + (OBJECT_WEIGHT - 1) * batch.cells.unsqueeze(2)  # (n, frames, 1, 12, 20)
+        loss: Tensor = (weight * (v - wanted).pow(2)).mean() / weight.mean()
+        return loss
+
+    def _noised(self, luck: Luck) -> Batch:
+        """Return true films under noise of every level."""
+        n, frames = self.batch, _film_length(luck)
+        films = [self.pool.draw(frames, luck) for _ in range(n)]
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=luck.noise).to(self.device)
 
-        kept = (torch.rand(n, generator=luck.noise) > 0.12).float().to(self.device)
-        first = latents[:, :1] + _LATENT_AUG * normal(n, 1, *latents.shape[2:])
-        condition = (first * kept.view(-1, 1, 1, 1, 1)).expand(-1, frames, -1, -1, -1)
+        latents = torch.stack([film.latents for film in films])
+        clean, sigma = latents * self.scale, sample_sigmas(n, luck.noise).to(self.device)
+        firsts = torch.stack([film.ends[0] for film in films])
         ids = torch.stack(  # neither fps nor bucket says anything about these films: the model learns not to depend on them
             [
                 torch.randint(5, 30, (n,), generator=luck.noise).float(),
@@ -208,34 +251,45 @@ class FilmTask:
                 torch.full((n,), NOISE_AUG_STRENGTH),
             ],
             dim=1,
-        ).to(self.device)
-        sigma = sample_sigmas(n, luck.noise).to(self.device).view(-1, 1, 1, 1, 1)
-        clean = latents * self.scale
-        noisy = mislead(clean, sigma, luck.noise) + sigma * normal(*clean.shape)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            embedding = self.image_encoder(resized_for_encoder(firsts)).image_embeds.unsqueeze(1)  # (n, 1, 64)
-            v = self.unet(
-                torch.cat([noisy / (sigma**2 + 1).sqrt(), condition], dim=2),
-                0.25 * sigma.flatten().log(),
-                encoder_hidden_states=embedding * kept.view(-1, 1, 1),
-                added_time_ids=ids,
-                return_dict=False,
-            )[0].float()
-        wanted = (noisy / (sigma**2 + 1) - clean) * (sigma**2 + 1).sqrt() / sigma
-        weight = 1 + (OBJECT_WEIGHT - 1) * cells.unsqueeze(2)  # (n, frames, 1, 12, 20)
-        loss: Tensor = (weight * (v - wanted).pow(2)).mean() / weight.mean()
-        return loss
+        )
+        return Batch(
+            clean + sigma.view(-1, 1, 1, 1, 1) * normal(*clean.shape),
+            clean,
+            sigma,
+            latents[:, :1] + _LATENT_AUG * normal(n, 1, *latents.shape[2:]),
+            self.image_encoder(resized_for_encoder(firsts)).image_embeds.unsqueeze(1),
+            ids.to(self.device),
+            torch.stack([film.cells for film in films]),
+            (torch.rand(n, generator=luck.noise) > 0.12).float().to(self.device),
+        )
+
+    def _rolled(self, luck: Luck) -> Batch:
+        """Return states of the sampler as the model makes them now."""
+        if len(self.states) < self.batch:
+            frames = _film_length(luck)
+            films = [self.pool.draw(frames, luck) for _ in range(ROLLOUTS)]
+            self.states = [state for film in films for state in roll_out(self.recorder, film, luck.words)] * _REUSED
+            luck.words.shuffle(self.states)
+        states, self.states = self.states[: self.batch], self.states[self.batch :]
+        n = len(states)
+        return Batch(
+            torch.stack([state.noisy for state in states]),
+            torch.stack([state.clean for state in states]),
+            torch.tensor([state.sigma for state in states], device=self.device),
+            torch.stack([state.condition for state in states]),
+            torch.stack([state.clip for state in states]),
+            torch.tensor([[6.0, 127.0, NOISE_AUG_STRENGTH]], device=self.device).expand(n, -1),
+            torch.stack([state.cells for state in states]),
+            torch.ones(n, device=self.device),
+        )
 
     def save(self, folder: Path) -> None:
         """Write a folder for StableVideoDiffusionPipeline.from_pretrained, float16."""
-        processor = CLIPImageProcessor(
-            do_resize=False, do_center_crop=False, do_rescale=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
-        )
         parts = {"unet": self.unet, "image_encoder": self.image_encoder, "vae": self.vae}
         pipeline = StableVideoDiffusionPipeline(
             **{name: part.to(torch.float16) for name, part in parts.items()},
             scheduler=make_scheduler(),
-            feature_extractor=processor,
+            feature_extractor=_processor(),
         )
         pipeline.save_pretrained(folder)
         for part in parts.values():
@@ -251,29 +305,13 @@ def sample_sigmas(n: int, generator: torch.Generator) -> Tensor:
     return chosen.clamp(SIGMA_MIN, SIGMA_MAX)
 
 
-def mislead(clean: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """Return films (n, frames, c, h, w) some of which are wrong between their ends, for the model to mend.
+def _film_length(luck: Luck) -> int:
+    chance = luck.words.random()
+    return FILM_FRAMES if chance < 0.6 else POOL_FRAMES if chance < 0.75 else luck.words.randint(14, 22)
 
-    A two-ended sampler shows the model films whose ends are pinned to the truth while the frames between still hold an
-    earlier guess: a rest at one end, or a fade between both. A model trained on true films only takes that guess for
-    the truth, since twenty frames say more than one. So some training films hold a blend of such a guess and the truth.
 
-    Args:
-        sigma: (n, 1, 1, 1, 1), the noise levels; only films at deciding levels are changed.
-    """
-    n, frames = clean.shape[:2]
-
-    def draw(low: float, high: float) -> Tensor:
-        return (low + (high - low) * torch.rand(n, generator=generator)).to(clean.device).view(-1, 1, 1, 1, 1)
-
-    chosen = (draw(0, 1) < MISLED) & (sigma > _DECIDING[0]) & (sigma < _DECIDING[1])
-    way = torch.linspace(-0.5, 0.5, frames, device=clean.device).view(1, -1, 1, 1, 1)
-    toward_end = torch.sigmoid(draw(-3, 3) + draw(0, 12) * way)  # (n, frames, 1, 1, 1): how much of the last frame a frame holds
-    guess = clean[:, :1] * (1 - toward_end) + clean[:, -1:] * toward_end
-    wrong = draw(0, 1) * chosen
-    mixed = clean * (1 - wrong) + guess * wrong
-    mixed[:, 0], mixed[:, -1] = clean[:, 0], clean[:, -1]
-    return mixed
+def _processor() -> CLIPImageProcessor:
+    return CLIPImageProcessor(do_resize=False, do_center_crop=False, do_rescale=False, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
 def resized_for_encoder(pictures: Tensor) -> Tensor:

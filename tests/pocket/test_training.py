@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from flux_svd.pocket.figures import as_json, mean, share, table
 from flux_svd.pocket.loop import Luck, Training, decayed, train
+from flux_svd.pocket.rollouts import LEAST_SIGMA, roll_out
 from flux_svd.pocket.train import MINUTES, WEIGHTS, make_task
 from flux_svd.pocket.train_clip import changed, load_clip
 from flux_svd.pocket.train_flux import FluxTask, make_pipeline
@@ -27,7 +28,6 @@ from flux_svd.pocket.train_svd import (
     PlainAttention,
     make_scheduler,
     make_unet,
-    mislead,
     resized_for_encoder,
     sample_sigmas,
 )
@@ -199,13 +199,47 @@ def test_pool_forgets_the_oldest_film_and_plays_films_backwards_too(teacher: Any
     pool = FilmPool(teacher, 2, CPU)
     pool.add(3, luck)
     assert (pool.filled, pool.next) == (2, 1)
-    latents, cells, firsts = pool.draw(16, 25, luck)
-    assert latents.shape == (16, 25, 8, 12, 20)
-    assert firsts.shape == (16, 3, 96, 160)
-    assert cells.shape == (16, 25, 12, 20)
-    assert 0.03 < cells.mean() < 0.4
-    forward = [any(torch.equal(film, pool.latents[number].float()) for number in range(2)) for film in latents]
+    films = [pool.draw(25, luck) for _ in range(16)]
+    assert films[0].latents.shape == (25, 8, 12, 20)
+    assert films[0].ends.shape == (2, 3, 96, 160)
+    assert films[0].cells.shape == (25, 12, 20)
+    assert all(0.03 < film.cells.mean() < 0.4 for film in films)
+    forward = [any(torch.equal(film.latents, pool.latents[number].float()) for number in range(2)) for film in films]
     assert {True, False} == set(forward)
+
+
+def test_states_of_the_sampler_are_in_the_time_of_their_way_with_the_true_film_as_answer(
+    teacher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux_svd.pocket.rollouts.STEPS", range(4, 5))
+    luck = Luck.from_seed(0)
+    task = FilmTask(teacher, CPU, capacity=2)
+    task.pool.add(1, luck)
+    film = task.pool.draw(14, luck)
+    states = roll_out(task.recorder, film, luck.words)
+    clean = film.latents * teacher.config.scaling_factor
+    ways = [torch.equal(state.clean, clean) for state in states]
+    assert {True, False} == set(ways)
+    for state, forward in zip(states, ways, strict=True):
+        assert torch.equal(state.clean, clean if forward else clean.flip(0))
+        assert torch.equal(state.cells, film.cells if forward else film.cells.flip(0))
+        beginning = clean[0 if forward else -1] / teacher.config.scaling_factor
+        assert (state.condition[0] - beginning).abs().mean() < 0.1  # the picture is encoded again, with a little noise
+    assert all(state.sigma >= LEAST_SIGMA for state in states)
+    assert max(state.sigma for state in states) == pytest.approx(SIGMA_MAX)
+
+
+def test_a_batch_of_states_and_a_batch_of_true_films_both_teach(teacher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    luck = Luck.from_seed(0)
+    task = FilmTask(teacher, CPU, batch=2, capacity=2)
+    monkeypatch.setattr("flux_svd.pocket.train_svd.ROLLOUTS", 1)
+    monkeypatch.setattr("flux_svd.pocket.rollouts.STEPS", range(4, 5))
+    for rolled in (0.0, 1.0):
+        monkeypatch.setattr("flux_svd.pocket.train_svd.ROLLED", rolled)
+        task.unet.zero_grad()
+        task.loss(luck, 0.0).backward()
+        assert float(task.unet.conv_out.weight.grad.abs().sum()) > 0  # type: ignore[union-attr]
+        assert bool(task.states) == bool(rolled)
 
 
 def test_a_changed_scene_differs_in_one_attribute_and_stays_out_of_the_held_out_ones() -> None:
@@ -238,14 +272,3 @@ def test_intervals_are_wilsons() -> None:
     assert as_json([share("none", [])])["none"]["value"] is None
     assert mean("m", [1.0, 3.0, math.nan], "dB").n == 2
     assert "| hits | 0.800 | 10 |" in table("t", [figure])
-
-
-def test_misled_films_keep_their_ends_and_only_at_deciding_levels() -> None:
-    noise = torch.Generator().manual_seed(0)
-    clean = torch.randn(400, 5, 1, 1, 1, generator=noise)
-    sigma = torch.cat([torch.full((200,), 6.0), torch.full((100,), 0.5), torch.full((100,), 60.0)]).view(-1, 1, 1, 1, 1)
-    misled = mislead(clean, sigma, noise)
-    assert torch.equal(misled[:, [0, -1]], clean[:, [0, -1]])
-    changed_ones = (misled != clean).flatten(1).any(dim=1)
-    assert not changed_ones[200:].any()
-    assert 0.35 < changed_ones[:200].float().mean() < 0.65
