@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browser import open_browser, open_page, running_app
+from tests.e2e.browser import open_page
 
 pytestmark = pytest.mark.e2e
 
@@ -26,20 +26,6 @@ UNNAMED = """() => [...document.querySelectorAll('button,a,input,textarea,select
     || document.getElementById(e.getAttribute('aria-labelledby'))?.innerText;
   return !(label || '').trim();
 }).map((e) => e.outerHTML.slice(0, 140))"""
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = open_browser(playwright)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=[(1280, False), (1280, True), (800, False), (390, False), (390, True)],

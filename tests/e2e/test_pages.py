@@ -5,50 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browser import open_browser, open_page, running_app
+from tests.e2e.browser import open_page, running_app
 
 pytestmark = pytest.mark.e2e
 LONG = 180_000  # milliseconds for what runs a model on two slow cores
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = open_browser(playwright)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Open pages; at the end none of them may have logged an error or asked another host."""
-    pages: list[Page] = []
-
-    def open_one(**options: Any) -> Page:
-        pages.append(open_page(browser, address, **options))
-        return pages[-1]
-
-    yield open_one
-    faults = [fault for page in pages for fault in page.watch.faults]  # type: ignore[attr-defined]
-    asked = [url for page in pages for url in page.watch.requests]  # type: ignore[attr-defined]
-    for page in pages:
-        page.context.close()
-    assert not faults
-    assert asked
 
 
 def status(page: Page, words: str, where: str = "#stat") -> None:

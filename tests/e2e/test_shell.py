@@ -7,15 +7,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from flux_svd.catalog import MODELS
 from flux_svd.web.texts import TEXTS
-from tests.e2e.browser import open_browser, open_page, running_app
+from tests.e2e.browser import running_app
 from tests.test_library import put
 
 pytestmark = pytest.mark.e2e
@@ -40,30 +39,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     fill(folder)
     with running_app(folder) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = open_browser(playwright)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Open pages; at the end none of them may have logged an error or asked another host."""
-    pages: list[Page] = []
-
-    def open_one(**options: Any) -> Page:
-        pages.append(open_page(browser, address, **options))
-        return pages[-1]
-
-    yield open_one
-    faults = [fault for page in pages for fault in page.watch.faults]  # type: ignore[attr-defined]
-    for page in pages:
-        page.context.close()
-    assert faults == []
 
 
 def to(page: Page, number: int) -> None:

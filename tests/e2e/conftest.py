@@ -1,0 +1,43 @@
+"""An app and a browser for the tests of a file, and pages that may log no error and ask no other host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.browser import open_browser, open_page, running_app
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = open_browser(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Open pages of the app at the test file's `address`; at the end they are watched for faults."""
+    pages: list[Page] = []
+
+    def open_one(**options: Any) -> Page:
+        pages.append(open_page(browser, address, **options))
+        return pages[-1]
+
+    yield open_one
+    faults = [fault for page in pages for fault in page.watch.faults]  # type: ignore[attr-defined]
+    asked = [url for page in pages for url in page.watch.requests]  # type: ignore[attr-defined]
+    for page in pages:
+        page.context.close()
+    assert faults == []
+    assert asked, "the watch saw no request: it cannot have seen a foreign one"
