@@ -34,6 +34,7 @@ def encode_film(frames: Iterable[Frame], *, fps: int, crf: int, scratch: Path | 
 
     Raises:
         EncodingFailed: ffmpeg is missing, fails, or its film does not decode to these frames.
+        DiskFull: there is no room for the film.
     """
     import imageio_ffmpeg
 
@@ -41,7 +42,7 @@ def encode_film(frames: Iterable[Frame], *, fps: int, crf: int, scratch: Path | 
     first = next(coming)
     height, width = first.shape[:2]
     meant = []
-    with files.scratch_folder(scratch or Path(tempfile.gettempdir())) as folder:
+    with files.scratch_folder(scratch or Path(tempfile.gettempdir())) as folder, lack_of_room(folder):
         path = folder / "film.mp4"
         with _ffmpeg_errors():
             writer = imageio_ffmpeg.write_frames(
@@ -117,6 +118,20 @@ def block_means(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     blocks = frame[:height, :width].reshape(height // 8, 8, width // 8, 8, 3)
     means: NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
     return means
+
+
+@contextmanager
+def lack_of_room(folder: Path) -> Iterator[None]:
+    """Where ffmpeg, writing into `folder`, fails and no room is left there, say that and how much is missing.
+
+    Raises:
+        DiskFull: as `files.need_room`.
+    """
+    try:
+        yield
+    except EncodingFailed:
+        files.need_room(folder)
+        raise
 
 
 @contextmanager

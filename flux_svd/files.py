@@ -20,6 +20,7 @@ from flux_svd.errors import DiskFull
 from flux_svd.failpoints import pass_point
 
 TEMPORARY = ".writing-"  # how the name of every unfinished file begins
+_LEAST = 2**20  # bytes that somebody is asked to free; less would not carry a job a step further
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -138,18 +139,23 @@ def read_living(folder: Path) -> list[bytes]:
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder inside `folder` to work in; it is removed afterwards, or after a crash by `remove_leftovers`."""
-    make_folder(folder)
-    handle, temporary = _open_temporary(folder)
-    work = _work_of(temporary)
-    try:
-        work.mkdir()
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        os.close(handle)
+    """Yield a new folder inside `folder` to work in; it is removed afterwards, or after a crash by `remove_leftovers`.
+
+    Raises:
+        DiskFull: there is no room for what is written in it.
+    """
+    with _told_when_full(folder, 0):
+        make_folder(folder)
+        handle, temporary = _open_temporary(folder)
+        work = _work_of(temporary)
+        try:
+            work.mkdir()
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+            os.close(handle)
 
 
 @contextmanager
@@ -230,11 +236,27 @@ def _told_when_full(path: Path, needed: int) -> Iterator[None]:
         raise disk_full(path, needed) from error
 
 
+def need_room(folder: Path, needed: int = _LEAST) -> None:
+    """Check that there is room for so many bytes where `folder` is, or will be.
+
+    Raises:
+        DiskFull: it says how much is missing.
+    """
+    if shutil.disk_usage(_existing(folder)).free < needed:
+        raise disk_full(folder, needed)
+
+
 def disk_full(path: Path, needed: int) -> DiskFull:
     """Return the error that says how much is missing at `path` for `needed` bytes."""
-    place = path
+    place = _existing(path)
+    missing = max(needed - shutil.disk_usage(place).free, 0)
+    amount = f"{max(missing or needed, _LEAST) / 2**20:.1f} MiB"
+    told = f"at least {amount} more" if missing else f"room for {amount}"
+    return DiskFull(f"{place}: the disk is full; free {told} and go on. What was finished is kept.")
+
+
+def _existing(path: Path) -> Path:
+    place = path.absolute()
     while not place.exists():
         place = place.parent
-    missing = max(needed - shutil.disk_usage(place).free, 0)
-    told = f"at least {missing / 2**20:.1f} MiB more" if missing else f"room for {needed / 2**20:.1f} MiB"
-    return DiskFull(f"{place}: the disk is full; free {told} and go on. What was finished is kept.")
+    return place

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from flux_svd import files, schema, standing
 from flux_svd.artifact import JobTag
 from flux_svd.database import Database
-from flux_svd.errors import InvalidRequest, QueueFull
+from flux_svd.errors import DiskFull, InvalidRequest, QueueFull
 from flux_svd.job import (
     ENDED,
     Claim,
@@ -41,6 +43,7 @@ from flux_svd.standing import Standing
 
 LEASE_SECONDS = 30.0  # six missed signs of life at 5 s
 QUEUE_LIMIT, OWNER_LIMIT = 1000, 500
+RESERVE_BYTES = 2**20  # of the disk; to note that a job is paused took 20 to 130 KB of SQLite's journal
 _ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # what nobody reads as another letter
 _IS_PAUSED = "SELECT 1 FROM setting WHERE name = 'paused' AND value = 1"
 
@@ -102,6 +105,7 @@ class Ledger:
 
     def claim(self, worker: str, warm: Collection[str] = ()) -> Claim | None:
         """Return the right to the next job, or None if nothing waits. `warm` names the models the worker has loaded."""
+        self._keep_reserve()
         with self._db.writing() as db:
             self._reap(db)
             standing.note_worker(db, worker, warm, self._now(), LEASE_SECONDS / 2)
@@ -152,7 +156,11 @@ class Ledger:
         return self._end(claim, "queued", "")
 
     def pause_for(self, claim: Claim, reason: str) -> bool:
-        """Note that the job cannot go on before somebody has acted; `resume` lets it."""
+        """Note that the job cannot go on before somebody has acted; `resume` lets it.
+
+        On a full disk the note takes the room of the reserve, which comes back with the next claim.
+        """
+        files.remove(self._reserve)
         return self._end(claim, "paused", reason)
 
     def fail(self, claim: Claim, reason: str, *, again: bool) -> bool:
@@ -336,6 +344,16 @@ class Ledger:
 
     def _file(self, job_id: str) -> Path:
         return self.home / "jobs" / f"{job_id}.json"
+
+    @property
+    def _reserve(self) -> Path:
+        return self.home / "reserve"
+
+    def _keep_reserve(self) -> None:
+        """Hold a little of the disk for `pause_for`; no zeros, since file systems that compress give those no room."""
+        if not self._reserve.exists():
+            with suppress(DiskFull):
+                files.write_atomically(self._reserve, os.urandom(RESERVE_BYTES))
 
     def _refuse_overflow(self, db: sqlite3.Connection, owner: str) -> None:
         unfinished = f"SELECT count(*) FROM job WHERE state NOT IN ({marks(ENDED)})"

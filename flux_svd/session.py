@@ -10,7 +10,6 @@ import dataclasses
 import json
 import queue
 import random
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +26,7 @@ from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
 from flux_svd.encode import iterate_film
 from flux_svd.engines.warm import WarmEngines
-from flux_svd.errors import Cancelled, DoesNotFit, EncodingFailed, UnreadableFile
+from flux_svd.errors import Cancelled, DiskFull, DoesNotFit, EncodingFailed, UnreadableFile
 from flux_svd.lock import DeviceLock
 from flux_svd.metrics.film import FilmReport
 from flux_svd.pictures import read_picture
@@ -117,14 +116,17 @@ class Session:
                 run = Run(self.store, self._engines, outputs, plan, report, stop, job)
                 made: list[Artifact] = []
                 for recipe in plan.recipes:
-                    made.append(run.make(recipe))
+                    with self._telling_what_is_missing(plan, outputs):
+                        made.append(run.make(recipe))
                     if on_made is not None:
                         on_made(made[-1])
                 device.record_levers(self.home, here, (lever for row in run.plan.placements for lever in levers_of(row)))
             self.store.evict(lambda: ledger.needed_stages(self.home) | library.needed_stages(outputs, self.home))
             return tuple(made)
 
-    def stream(self, plan: Plan, cancelled: threading.Event | None = None) -> Iterator[Progress | Artifact]:
+    def stream(
+        self, plan: Plan, cancelled: threading.Event | None = None, job: JobTag | None = None
+    ) -> Iterator[Progress | Artifact]:
         """Yield progress while `plan` runs in a thread, at least every half second, then its artifacts.
 
         Closing the generator, or setting `cancelled`, stops the run within a step.
@@ -137,7 +139,7 @@ class Session:
 
         def work() -> None:
             try:
-                events.put(self.run(plan, events.put, stop))
+                events.put(self.run(plan, events.put, stop, job))
             except BaseException as error:
                 events.put(error)
 
@@ -209,6 +211,15 @@ class Session:
             if any(amounts):
                 self._held.enter_context(device.held(self.home, *amounts))
 
+    @contextmanager
+    def _telling_what_is_missing(self, plan: Plan, outputs: Path) -> Iterator[None]:
+        """Where the disk is full in the middle, say what the plan takes to go on instead of what one file would have taken."""
+        try:
+            yield
+        except DiskFull:
+            self._make_room(plan, outputs)
+            raise
+
     def _make_room(self, plan: Plan, outputs: Path) -> None:
         """Clean up once after processes that died, and refuse a plan for which the disk is too small.
 
@@ -221,8 +232,7 @@ class Session:
             self._reconciled = True
         for place in (self.home, outputs.absolute()):
             files.make_folder(place)
-            if shutil.disk_usage(place).free < disk_bytes(plan):
-                raise files.disk_full(place, disk_bytes(plan))
+            files.need_room(place, disk_bytes(plan))
 
     def warm_models(self) -> tuple[str, ...]:
         return self._engines.models()

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -91,7 +92,7 @@ class Worker:
             except Cancelled:
                 self.ledger.stop(claim)
             except DiskFull as error:
-                self.ledger.pause_for(claim, str(error))
+                self._set_aside(claim, str(error), pulse.stop)
             except FluxSvdError as error:
                 if isinstance(error, DoesNotFit | BadOutput):  # the plan did fit; memory ran out on every rung
                     self.ledger.count("out of memory" if isinstance(error, DoesNotFit) else "bad output")
@@ -100,6 +101,15 @@ class Worker:
                 self.ledger.fail(claim, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}", again=True)
                 raise
         return True
+
+    def _set_aside(self, claim: Claim, reason: str, stop: threading.Event) -> None:
+        """Note that the job waits for room on the disk; while there is not even room for that, wait here."""
+        while True:
+            with suppress(DiskFull):
+                self.ledger.pause_for(claim, reason)
+                return
+            if stop.wait(LOOK_SECONDS):
+                return
 
     def library(self, outputs: Path) -> Library:
         """Return the library of an output folder, opened once."""
@@ -220,7 +230,7 @@ def keep_worker(
     while not stop.is_set():
         try:
             with lock:
-                ledger.release(name, "the machine or its worker was stopped")  # of this name nothing else lives
+                _take_back(ledger, name, "the machine or its worker was stopped")  # of this name nothing else lives
                 supervise(command, ledger, name, stop, environment=environment)
                 return
         except Timeout:
@@ -251,7 +261,7 @@ def supervise(
                 child.kill()
                 child.wait()
         if code != 0:
-            ledger.release(worker, _words(code))
+            _take_back(ledger, worker, _words(code))
         if code == 0 or stop.is_set():
             return
         wait = first_wait_seconds if time.monotonic() - began > LONGEST_WAIT_SECONDS else wait
@@ -279,6 +289,11 @@ def _watch(child: subprocess.Popen[bytes], ledger: Ledger, worker: str, stop: th
                 if silent > LEASE_SECONDS or (job.wish and min(silent, looked - asked[job.id]) > PATIENCE_SECONDS):
                     child.kill()
     return child.wait()
+
+
+def _take_back(ledger: Ledger, worker: str, reason: str) -> None:
+    with suppress(DiskFull):  # without a lease the next claim takes it back
+        ledger.release(worker, reason)
 
 
 def _words(code: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import secrets
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from flux_svd.artifact import Artifact
+from flux_svd.artifact import Artifact, JobTag
 from flux_svd.errors import Cancelled, InvalidRequest
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
@@ -20,7 +21,7 @@ from flux_svd.progress import Progress
 if TYPE_CHECKING:
     from flux_svd.session import Session
 
-Runner = Callable[[Plan], Iterator[Progress | Artifact]]
+Runner = Callable[[Plan, JobTag], Iterator[Progress | Artifact]]
 T = TypeVar("T")
 
 _KEPT = 1000  # plans that were started and are not watched yet; the oldest go first
@@ -73,8 +74,10 @@ class Streamed:
             _, plan, stopper = self._waiting.pop(job_id)
         self._limiter = self._limiter or anyio.CapacityLimiter(_THREADS)
         try:
+            day = datetime.date.today().isoformat()
             for index, recipe in enumerate(plan.recipes):  # several turns on the device: others who wait come in between
-                async for item in self._run_one(replace(plan, recipes=(recipe,)), stopper, self._limiter):
+                tag = JobTag(f"{job_id}-{index + 1}" if len(plan.recipes) > 1 else job_id, day, owner)
+                async for item in self._run_one(replace(plan, recipes=(recipe,)), tag, stopper, self._limiter):
                     yield _as_one_of(item, index, plan) if isinstance(item, Progress) else item
         finally:
             with self._lock:
@@ -97,12 +100,12 @@ class Streamed:
         return self._session.warm_models()
 
     async def _run_one(
-        self, plan: Plan, stopper: _Stopper, limiter: anyio.CapacityLimiter
+        self, plan: Plan, tag: JobTag, stopper: _Stopper, limiter: anyio.CapacityLimiter
     ) -> AsyncGenerator[Progress | Artifact, None]:
         lent = self._run_lent is not None
         # A lent device works in a process of its own, which the event does not reach; closing the generator does.
         stop = stopper.next_event()
-        items = self._run_lent(plan) if self._run_lent is not None else self._session.stream(plan, stop)
+        items = self._run_lent(plan, tag) if self._run_lent is not None else self._session.stream(plan, stop, tag)
         try:
             while (item := await anyio.to_thread.run_sync(next, items, None, limiter=limiter)) is not None:
                 if lent and stopper.stopped:
@@ -155,7 +158,7 @@ def _close(items: Iterator[T]) -> None:
 
 
 def _runner(session: Session) -> Runner:
-    def run(plan: Plan) -> Iterator[Progress | Artifact]:
-        yield from session.stream(plan)
+    def run(plan: Plan, tag: JobTag) -> Iterator[Progress | Artifact]:
+        yield from session.stream(plan, job=tag)
 
     return run
