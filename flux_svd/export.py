@@ -22,7 +22,7 @@ from PIL import Image
 from flux_svd import artifact, containers, files
 from flux_svd.artifact import load_recipe, load_request
 from flux_svd.densify import Between, densify_by_motion, densify_with
-from flux_svd.encode import EXACT_COLOURS, block_means, iterate_film
+from flux_svd.encode import EXACT_COLOURS, block_means, iterate_film, lack_of_room
 from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
 from flux_svd.formats import FORMATS, Format
 from flux_svd.recipe import VideoRecipe
@@ -81,6 +81,7 @@ def export_film(
         InvalidRequest: a choice this format or this ffmpeg does not know.
         UnreadableFile: the film is not one of ours, or the audio file holds no sound.
         EncodingFailed: ffmpeg failed, or the export does not show the film. No file is left.
+        DiskFull: there is no room; told before the work where it can be foreseen. No file is left.
     """
     recipe, request = _film_of(source)
     chosen = _check(format_name, fps, crf, audio, source.stem)
@@ -89,17 +90,18 @@ def export_film(
         raise InvalidRequest("fps", speed, f"1 to {chosen.max_fps} for {format_name}")
     own = 2 * recipe.frames - 1 if densify else recipe.frames
     count = own - (chosen.repeats and recipe.keyframes[0] == recipe.keyframes[-1])
+    where = folder if folder is not None else source.parent
+    _check_room(where, source, recipe, own, chosen)
     guess = _guess(recipe, between) if densify else None
     by = "" if guess is None else "minterpolate of ffmpeg" if between is None else "the network given"
-    where = folder if folder is not None else source.parent
     stem = source.stem if where != source.parent or chosen.suffix != source.suffix else f"{source.stem}_export"
     if format_name == "png":
         return Exported(_write_frames(source, where, stem, request, recipe, guess), format_name, count, speed, "png", False, by)
-    with tempfile.TemporaryDirectory(prefix="flux-svd-") as work:
-        made = Path(work) / f"film{chosen.suffix}"
+    with files.scratch_folder(where) as work, lack_of_room(work):
+        made = work / f"film{chosen.suffix}"
         sound = None if audio is None else _check_audio(audio)
         encoder = _encoder(format_name)
-        tags = containers.tags_file(Path(work), request, recipe) if chosen.suffix == ".webm" else None
+        tags = containers.tags_file(work, request, recipe) if chosen.suffix == ".webm" else None
         options = [option.replace("{crf}", str(crf if crf is not None else (chosen.crf or (0,))[0])) for option in chosen.options]
         frames = _shown(source, recipe, count, guess)
         _encode(frames, made, recipe, count, speed, ["-c:v", encoder, *options], sound, chosen.audio, tags)
@@ -135,6 +137,17 @@ def _check(format_name: str, fps: int | None, crf: int | None, audio: Path | Non
         able = ", ".join(one for one, row in FORMATS.items() if row.audio)
         raise InvalidRequest("audio", audio.name, f"none: a {format_name} holds no sound; these do: {able}")
     return chosen
+
+
+def _check_room(folder: Path, source: Path, recipe: VideoRecipe, frames: int, chosen: Format) -> None:
+    """Refuse an export for which the disk is too small: the file is written once to be verified and once for good.
+
+    Raises:
+        DiskFull: it says how much is missing.
+    """
+    raw = recipe.width * recipe.height * 3 * frames
+    size = int(chosen.raw_share * raw) or source.stat().st_size * frames // recipe.frames
+    files.need_room(folder, 2 * size if chosen.suffix else size)
 
 
 def _check_audio(audio: Path) -> Path:
@@ -191,7 +204,7 @@ def _encode(
         *inputs, *noted, "-map", "0:v:0", *sound, *video, *taken, "-threads", "1",
         "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", f"file:{made}",
     ]
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile(dir=made.parent) as told:
         encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told)
         try:
             assert encoder.stdin is not None
@@ -277,9 +290,8 @@ def _write_frames(
     source: Path, folder: Path, stem: str, request: Request, recipe: VideoRecipe, guess: Guess | None
 ) -> Path:
     """Write every frame as a PNG into a new folder, which gets its name when all of them are there; return it."""
-    files.make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder, ignore_cleanup_errors=True) as work:
-        inner = Path(work) / "frames"
+    with files.scratch_folder(folder) as work, lack_of_room(work):
+        inner = work / "frames"
         inner.mkdir()
         own = 2 * recipe.frames - 1 if guess else recipe.frames
         for at, frame in enumerate(_shown(source, recipe, own, guess), 1):

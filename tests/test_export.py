@@ -18,7 +18,7 @@ from flux_svd.artifact import describe_making, load_recipe, load_request, mark_f
 from flux_svd.containers import frames_of_webp
 from flux_svd.densify import densify_by_motion
 from flux_svd.encode import encode_film, iterate_film
-from flux_svd.errors import EncodingFailed, InvalidRequest, UnreadableFile
+from flux_svd.errors import DiskFull, EncodingFailed, InvalidRequest, UnreadableFile
 from flux_svd.export import export_film, formats_here
 from flux_svd.formats import FORMATS
 from flux_svd.recipe import VideoRecipe
@@ -292,9 +292,37 @@ def test_frames_that_cannot_be_written_leave_no_folder(source: Path, tmp_path: P
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export.artifact, "encode_image", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFull, match="the disk is full"):
         export_film(source, "png")
     assert new_files(tmp_path, source) == []
+
+
+@pytest.mark.parametrize("name", ["mp4", "gif", "png", "prores"])
+@pytest.mark.parametrize("short", ["before", "meanwhile"])
+def test_a_full_disk_is_told_and_leaves_nothing(
+    name: str, short: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the work, without any; or where ffmpeg runs out of room in the middle of it."""
+    outputs, begun = tmp_path / "exports", list[list[Path]]()
+    free = 0 if short == "before" else 2**40
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free})())
+
+    def cut(*given: Any) -> None:
+        nonlocal free
+        begun.append(list(outputs.rglob("*")))
+        free = 0
+        raise EncodingFailed("ffmpeg could not write on")
+
+    monkeypatch.setattr(export, "_encode", cut)
+    if name == "png":
+        monkeypatch.setattr(export.artifact, "encode_image", lambda *given: cut())
+    with pytest.raises(DiskFull, match=r"free at least \d+\.\d MiB more"):
+        export_film(source, name, folder=outputs)
+    assert [path for path in tmp_path.rglob("*") if path not in (source, outputs)] == []
+    if short == "before":
+        assert begun == []
+    else:  # what was unfinished lay beside its target
+        assert any(path.name.endswith(".work") for path in begun[0])
 
 
 @pytest.mark.parametrize("name", ["mp4", "png"])
