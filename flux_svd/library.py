@@ -226,7 +226,7 @@ class Library:
         names: set[str] = set()
         for item in self.search(starred=True, limit=-1):
             if not item.problem:
-                recipe = load_recipe(item.path)
+                recipe = load_recipe(item.path, enlarged=True)
                 names |= film_stage_names(recipe) if isinstance(recipe, VideoRecipe) else {fingerprint(recipe)}
         return names
 

@@ -53,7 +53,7 @@ def read_row(outputs: Path, name: str, *, compare: bool = False) -> dict[str, An
         problem = "" if path.exists() else "its file is missing"
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
         try:
-            request, recipe = load_request(path), load_recipe(path)
+            request, recipe = load_request(path), load_recipe(path, enlarged=True)
         except InvalidRequest:  # no sidecar and no record
             if not sidecar_of(path).exists():
                 return None

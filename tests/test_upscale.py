@@ -12,11 +12,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from spandrel.architectures.ESRGAN import ESRGAN
 
-from flux_svd.artifact import SOURCE_TYPE, encode_image, load_recipe, load_request
+from flux_svd import files
+from flux_svd.artifact import SOURCE_TYPE, JobTag, RunFacts, encode_image, load_recipe, load_request, save
 from flux_svd.cli import main
 from flux_svd.engines import upscaler
 from flux_svd.engines.upscaler import LearnedUpscaler
 from flux_svd.errors import InvalidRequest, ModelUnavailable, UnreadableFile
+from flux_svd.library import Library
+from flux_svd.recipe import ImageRecipe, fingerprint
+from flux_svd.results import sidecar_of
 from flux_svd.upscale import upscale_file
 from tests.test_planner import plan_of
 
@@ -62,6 +66,31 @@ def test_it_keeps_what_its_original_carries_and_says_it_was_enlarged(made: Path)
     with pytest.raises(UnreadableFile, match="enlarged copy"):
         load_recipe(larger)
     assert upscale_file(made, 2) != larger  # nothing is overwritten
+
+
+def test_a_copy_of_a_result_is_a_result_of_the_same_owner(tmp_path: Path) -> None:
+    plan = plan_of()
+    [recipe] = plan.recipes
+    assert isinstance(recipe, ImageRecipe)
+    run = RunFacts(seconds=1.0, device="CPU", peak_bytes=0, scores={"clip_cosine": 0.8})
+    data = encode_image(picture(), plan.request, recipe)
+    made = save(data, ".png", tmp_path / "out", plan.request, recipe, run, name="made", placement={},
+                job=JobTag("1" * 10, "2026-11-20", "ann"))  # fmt: skip
+    library = Library(tmp_path / "out", tmp_path / "home")
+    library.star(made)
+    larger = upscale_file(made, 2)
+    library.reconcile()
+    item = library.item(larger)
+    assert (item.owner, item.prompt, item.starred, item.score, item.problem) == ("ann", "a red circle", False, None, "")
+    assert files.read_json(sidecar_of(larger))["enlarged"] == {"scale": 2, "method": "Lanczos"}
+    library.star(larger)
+    assert library.needed_stages() == {fingerprint(recipe)}
+    assert library.rebuild() == 2  # every byte is as the sidecar says
+    assert not library.problems()
+    sidecar_of(larger).write_text("{")
+    library.reconcile()
+    assert library.item(larger).prompt == "a red circle"  # the file tells it
+    library.close()
 
 
 def test_a_picture_of_the_users_own_carries_nothing_on(tmp_path: Path) -> None:

@@ -201,11 +201,13 @@ class LibraryRoutes:
         sidecar = files.read_json(sidecar_of(item.path))
         recipe = sidecar.get("recipe", {})
         address = "" if item.problem and not item.path.is_file() else self._shelf.put(item.path, owner)
+        scale = sidecar.get("enlarged", {}).get("scale", 1)
         frames = sum((part["frames"] - 1) // part["stride"] for part in recipe.get("transitions", ())) + 1
         return {
             "id": address.split("/")[1] if address else "", "address": address, "kind": item.kind, "prompt": item.prompt,
             "alt": sidecar.get("alt") or item.prompt, "model": item.model, "made": item.made, "score": item.score,
-            "starred": item.starred, "problem": item.problem, "width": recipe.get("width", 1), "height": recipe.get("height", 1),
+            "starred": item.starred, "problem": item.problem, "width": scale * recipe.get("width", 1),
+            "height": scale * recipe.get("height", 1),
             "seconds": round(frames / recipe["fps"], 2) if "fps" in recipe else None, "frames": frames, "fps": recipe.get("fps"),
             "seed": _exact(recipe.get("seed", sidecar.get("request", {}).get("seed"))),
         }  # fmt: skip
