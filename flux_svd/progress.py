@@ -21,6 +21,7 @@ class Progress:
         preview: a small WebP picture of what is being made, sometimes.
         note: a sentence for people, mostly empty.
         strip: a few small frames of the transition that is just finished, side by side, as WebP.
+        lowered: memory ran out, and the plan goes on a rung lower; `note` says how.
     """
 
     phase: Phase
@@ -32,6 +33,7 @@ class Progress:
     preview: bytes | None = None
     note: str = ""
     strip: bytes | None = None
+    lowered: bool = False
 
 
 OnStep = Callable[[int, int, bytes | None], None]

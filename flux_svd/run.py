@@ -360,7 +360,7 @@ class Run:
             said = f"{change.what} {change.why}: {change.value}"
             _LOG.warning(said)
             self.notes[said] = None
-            self.report(Progress("load", note=said))
+            self.report(Progress("load", note=said, lowered=True))
 
     def _image_recipe(self) -> ImageRecipe:
         recipe = self.plan.recipes[0]

@@ -176,6 +176,9 @@ class _Pulse:
     def hear(self, progress: Progress) -> None:
         self._watchdog.hear(progress)
         self._progress = progress
+        if progress.lowered:
+            self._worker.ledger.count("out of memory")
+            self._worker.ledger.count("out of memory, mended")
         if progress.preview and time.monotonic() - self._shown >= 1.0:
             self._shown = time.monotonic()
             files.write_atomically(self._preview, progress.preview)

@@ -315,7 +315,8 @@ def test_figures_are_for_this_machine_or_with_the_token(served: tuple[str, Path]
     lines = dict(line.rsplit(" ", 1) for line in told.text.splitlines() if not line.startswith("#"))
     assert float(lines['flux_svd_jobs{state="queued"}']) >= 1
     assert float(lines['flux_svd_disk_free_bytes{place="results"}']) > 0
-    assert {"flux_svd_out_of_memory_total", "flux_svd_bad_output_total", "flux_svd_workers"} <= set(lines)
+    failures = {f"flux_svd_{name}_total" for name in ("out_of_memory", "out_of_memory_mended", "bad_output")}
+    assert {*failures, "flux_svd_workers"} <= set(lines)
     through_a_proxy = {"X-Forwarded-For": "203.0.113.7"}
     assert httpx.get(f"{served[0]}/metrics", headers=through_a_proxy).status_code == 404
     with_token = {**through_a_proxy, "Authorization": "Bearer a token"}

@@ -390,7 +390,30 @@ def test_out_of_memory_and_bad_pictures_are_counted(room: Room) -> None:
         engines.before_step = fails
         worker.ledger.submit(picture(worker.session))
         worker.run_next(threading.Event())
-    assert {"out of memory": 1, "bad output": 2, "ended failed": 3}.items() <= worker.ledger.tallies().items()
+    # once before the rung below, and once there
+    assert {"out of memory": 2, "bad output": 2, "ended failed": 3}.items() <= worker.ledger.tallies().items()
+
+
+@pytest.mark.parametrize(("times", "state"), [(1, "done"), (9, "failed")])
+def test_memory_that_ran_out_is_counted_each_time_also_where_the_job_goes_on(times: int, state: str, room: Room) -> None:
+    worker, engines = room
+    left = list(range(times))
+
+    def fails(kind: str, step: int) -> None:
+        if left:
+            left.pop()
+            short = OutOfMemory("too large")
+            short.phase = "denoise"
+            raise short
+
+    engines.before_step = fails
+    job = worker.ledger.submit(picture(worker.session))
+    worker.run_next(threading.Event())
+    told = worker.ledger.tallies()
+    met = times - len(left)
+    assert worker.ledger.job(job).state == state
+    assert (told["out of memory"], told["out of memory, mended"]) == (met, met if state == "done" else met - 1)
+    assert met == 1 if state == "done" else met >= 2
 
 
 # One process for each device.

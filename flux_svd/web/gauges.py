@@ -18,9 +18,12 @@ from flux_svd.web.desk import Desk
 from flux_svd.web.guard import is_loopback
 
 _NAMES = {
-    "out of memory": "flux_svd_out_of_memory_total", "bad output": "flux_svd_bad_output_total",
-    "leases lost": "flux_svd_leases_lost_total", "came too late": "flux_svd_late_claims_total",
-}  # fmt: skip
+    "out of memory": "flux_svd_out_of_memory_total",
+    "out of memory, mended": "flux_svd_out_of_memory_mended_total",  # the job went on, a rung lower
+    "bad output": "flux_svd_bad_output_total",
+    "leases lost": "flux_svd_leases_lost_total",
+    "came too late": "flux_svd_late_claims_total",
+}
 
 
 def metrics_route(desk: Desk, ledger: Ledger, token: str = "") -> Route:
