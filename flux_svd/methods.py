@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from flux_svd.recipe import Method
+from flux_svd.recipe import Method, TransitionRecipe
 from flux_svd.request import Transition
 
 
@@ -54,3 +54,13 @@ METHODS: dict[Transition, TransitionMethod] = {
         "plain", "forward only: the next keyframe is not seen", "arXiv:2311.15127", guidance=STOCK_GUIDANCE
     ),
 }  # fmt: skip
+
+
+def calls_of(name: Transition, part: TransitionRecipe, steps: int) -> int:
+    """Return the UNet calls a transition takes when it is filled in this way, by a video model of so many steps by default."""
+    method = METHODS[name]
+    own = max(1, round(method.steps_share * steps))
+    return replace(
+        part, method=method.samples, steps=own, motion_alignment=method.motion_alignment or 0.0,
+        alignment_rounds=ALIGNMENT_ROUNDS, renoise_share=method.renoise_share,
+    ).unet_calls  # fmt: skip

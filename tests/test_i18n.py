@@ -22,8 +22,8 @@ from flux_svd.web.texts import TEXTS
 
 WEB = Path(i18n.__file__).parent
 # Rooms of the page that write markup or words; the others answer programs.
-PAGES = ("board", "cards", "create", "create_job", "filmstrip", "library_tab", "models", "page", "parts", "player", "references",
-         "reopen", "results", "video", "video_job")  # fmt: skip
+PAGES = ("board", "cards", "create", "create_job", "exports", "filling", "film_report", "film_view", "filmstrip", "library_tab",
+         "models", "page", "parts", "player", "references", "reopen", "results", "video", "video_job")  # fmt: skip
 # Names and figures, the same in every language; examples, which the pocket model reads; and units.
 SAME = re.compile(r"(flux_svd|1|GiB|MiB|s|–|[\d.×·,/&;:()\s]*|Compute|a red circle.*|a yellow star.*|drag|0\.25)\Z")
 HOLE = "\x01"
@@ -116,7 +116,7 @@ def test_a_hard_coded_text_is_found() -> None:
     assert {one for one in said if not is_known(one)} == {"Also nowhere", "Nowhere to be found"}
 
 
-@pytest.mark.parametrize("name", ["library", "models", "page"])
+@pytest.mark.parametrize("name", ["film", "library", "models", "page"])
 def test_every_text_of_the_scripts_is_in_the_table(name: str) -> None:
     script = (WEB / "static" / f"{name}.js").read_text("utf-8")
     said = re.findall(r'say\(\s*"([^"]+)"', script) + re.findall(r'\? "([A-Z][^"]+)" : "([A-Z][^"]+)"', script and "")

@@ -20,13 +20,21 @@ _THUMB_HEIGHT = 152  # pixels: twice the strip's height, for dense screens
 
 @dataclass(frozen=True)
 class Way:
-    """One transition on the strip; `frames` are small pictures as data addresses."""
+    """One transition on the strip.
+
+    Attributes:
+        frames: small pictures as data addresses, or one that shows several frames side by side.
+        verdict: what the film report says of it, in words.
+        redo: it can be made again with a seed of its own.
+    """
 
     state: str = "wait"
     step: int = 0
     steps: int = 0
     seconds_left: float | None = None
     frames: tuple[str, ...] = ()
+    verdict: str = ""
+    redo: bool = False
 
     def after(self, progress: Progress) -> Way:
         frames = (parts.webp_address(progress.preview),) if progress.preview else self.frames
@@ -37,22 +45,43 @@ class Way:
 
 @dataclass(frozen=True)
 class Key:
-    """One keyframe on the strip: its stage's name, and its picture where it is drawn."""
+    """One keyframe on the strip: its number and stage's name, its picture where it is drawn, and how the film joins there."""
 
+    number: int
     name: str
     picture: str = ""
+    join: str = ""
 
 
 def draw_strip(keys: Sequence[Key], ways: Sequence[Way], width: int, height: int) -> str:
     cells = []
     for index, key in enumerate(keys):
         if index:
-            cells.append(_way(ways[index - 1], index))
+            cells.append(_way(ways[index - 1], index, keys[index - 1].number, key.number))
         shown = key.picture or '<div class="ghost"></div>'
-        name = f'<div class="cap">{index + 1} &ensp;<bdi>{esc(key.name)}</bdi></div>'
+        join = f'<span class="join">{esc(key.join)}</span>' if key.join else ""
+        name = f'<div class="cap"><span>{key.number} &ensp;<bdi>{esc(key.name)}</bdi></span>{join}</div>'
         cells.append(f'<div class="k">{shown}<div class="st"></div>{name}</div>')
     ratio = f'style="--ratio:{width}/{height}"'
     return f'<div class="strip" tabindex="0" role="region" aria-label="Film strip" {ratio}>{"".join(cells)}</div>'
+
+
+def warn_of(gaps: Sequence[tuple[int, int, int, float]], *, room: bool) -> str:
+    """Return what is said of transitions whose keyframes are too far apart: each (gap from 0, from, to, likeness).
+
+    Args:
+        room: another card fits on the page, so a midpoint is offered.
+    """
+    rows = []
+    for gap, start, end, likeness in gaps:
+        offer = (
+            f'<button type="button" class="do edge" data-do="midpoint" data-i="{gap}">Insert a midpoint</button>' if room else ""
+        )
+        rows.append(
+            f'<li><span class="bad">Keyframes {start} and {end} look too different to be bridged well</span> '
+            f'<span class="quiet">likeness {likeness:.2f}</span>{offer}</li>'
+        )
+    return f'<ul class="far">{"".join(rows)}</ul>' if rows else ""
 
 
 def frames_between(path: Path, recipe: VideoRecipe) -> list[tuple[str, ...]]:
@@ -68,11 +97,18 @@ def frames_between(path: Path, recipe: VideoRecipe) -> list[tuple[str, ...]]:
     return [tuple(frames) for frames in found]
 
 
-def _way(way: Way, number: int) -> str:
+def _way(way: Way, place: int, start: int, end: int) -> str:
+    """Return one transition; `place` from 1, `start` and `end` are the numbers of its keyframes."""
+    name = f"Transition {start} to {end}"
     if way.state == "wait":
         caption, rule = "<b>Waiting</b>", ""
     elif way.state == "done":
-        caption, rule = "<b>Done</b>", ""
+        verdict = f"<span>{esc(way.verdict)}</span>" if way.verdict else ""
+        redo = (
+            f'<button type="button" class="do link" data-do="way" data-i="{place - 1}" '
+            f'aria-label="Make transition {start} to {end} again with a new seed">Redo</button>'
+        )
+        caption, rule = f"<b>Done</b>{verdict}{redo if way.redo else ''}", ""
     else:
         left = f"<span>{parts.seconds_words(way.seconds_left)} left</span>" if way.seconds_left is not None else ""
         caption = f"<b>Step {way.step} of {way.steps}</b>{left}" if way.steps else "<b>Starting</b>"
@@ -80,8 +116,8 @@ def _way(way: Way, number: int) -> str:
     ghost = '<div class="ghost"></div>'
     shown = [f'<img src="{frame}" alt="">' for frame in way.frames] or [ghost] * SHOWN_FRAMES
     if way.state == "run" and way.frames:
-        shown = [ghost, f'<img class="now" src="{way.frames[0]}" alt="Preview of transition {number} to {number + 1}">', ghost]
+        shown = [ghost, f'<img class="now" src="{way.frames[0]}" alt="Preview of transition {start} to {end}">', ghost]
     return (
-        f'<div class="s {way.state}" role="group" aria-label="Transition {number} to {number + 1}">'
+        f'<div class="s {way.state}" role="group" aria-label="{name}">'
         f'<div class="fr">{"".join(shown)}</div><div class="st">{rule}</div><div class="cap">{caption}</div></div>'
     )

@@ -133,7 +133,8 @@ def login_style() -> str:
 
 def page_head() -> str:
     """Return what goes into the page's <head>."""
-    scripts = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in ("words", "library", "models", "queue", "page"))
+    names = ("words", "library", "models", "queue", "film", "page")
+    scripts = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in names)
     return (
         '<meta name="viewport" content="width=device-width,initial-scale=1,viewport-fit=cover">'
         '<link rel="manifest" href="manifest.json" crossorigin="use-credentials">'
@@ -160,6 +161,9 @@ _ICONS = {
     "full": "<path d='M4 8V4h4M12 4h4v4M16 12v4h-4M8 16H4v-4'/>",
     "chev": "<path d='m5 8 5 5 5-5'/>",
     "up": "<path d='M10 13V4.500M6.500 7.500 10 4l3.500 3.500M4.500 12v3.500h11V12'/>",
+    "plus": "<path d='M10 4.500v11M4.500 10h11'/>",
+    "open": "<path d='M5.500 9h9v7h-9zM7.500 9V6.500a2.500 2.500 0 0 1 4.800-1'/>",
+    "locked": "<path d='M5.500 9h9v7h-9z' fill='#000'/><path d='M7.500 9V6.500a2.500 2.500 0 0 1 5 0V9'/>",
     "redo": "<path d='M15.500 8A6 6 0 1 0 16 10.800M15.800 4.200V8H12'/>",
     "star": (
         "<path fill='#000' d='m10 3.500 2 4.200 4.600.6-3.400 3.200.9 4.600L10 13.800 5.900 16.100l.9-4.600L3.400 8.300 8 "

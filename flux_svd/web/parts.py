@@ -127,10 +127,10 @@ def preview(data: bytes, alt: str, cls: str = "") -> str:
     return f'<img class="{cls}" src="{webp_address(data)}" alt="{esc(alt)}">'
 
 
-def small_picture(picture: Image.Image, height: int) -> str:
-    """Return the picture, at most `height` pixels high, as a data address."""
+def small_picture(picture: Image.Image, height: int, *, widest: int = 4) -> str:
+    """Return the picture, at most `height` pixels high and `widest` times as wide, as a data address."""
     small = picture.copy()
-    small.thumbnail((4 * height, height))
+    small.thumbnail((widest * height, height))
     stored = io.BytesIO()
     small.save(stored, "WEBP", quality=70)
     return webp_address(stored.getvalue())

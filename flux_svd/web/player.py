@@ -42,10 +42,11 @@ def film_of(plan: Plan) -> VideoRecipe:
 
 
 def total_words(plan: Plan) -> str:
-    """Return "45 frames · 12 fps · 3.75 s · about 2 min"; the time is left out until it was measured here."""
+    """Return "45 frames · 12 fps · 3.75 s · about 2 min"; until steps were timed here the end says so."""
     film = film_of(plan)
     words = f"{film.frames} frames · {film.fps} fps · {_short(film.seconds_long)} s"
-    return words + (f" · about {parts.seconds_words(plan.seconds)}" if plan.seconds is not None else "")
+    time = "time not measured yet" if plan.seconds is None else f"about {parts.seconds_words(plan.seconds)}"
+    return f"{words} · {time}"
 
 
 def count_label(keyframes: int) -> str:

@@ -31,6 +31,7 @@ from flux_svd.redact import RedactedStream
 from flux_svd.session import Session
 from flux_svd.web.actions import Actions
 from flux_svd.web.desk import Desk
+from flux_svd.web.exports import ExportRoutes
 from flux_svd.web.gauges import metrics_route
 from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, Rules, is_loopback, rules_for
 from flux_svd.web.i18n import gradio_texts
@@ -248,6 +249,7 @@ def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
         Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status), upload_route(desk), job_route(),
         *install_routes(), *ModelRoutes(desk, desk.session.home).routes(),
         *LibraryRoutes(desk.session.output_dir, desk.session.home, shelf).routes(),
+        *ExportRoutes(desk.session.home, shelf).routes(),
     ]  # fmt: skip
 
 

@@ -328,6 +328,224 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Close": ("Cerrar", "Fermer", "Schließen", "关闭"),
     "Picture": ("Imagen", "Image", "Bild", "图片"),
     "Use all settings": ("Usar todos los ajustes", "Reprendre tous les réglages", "Alle Einstellungen übernehmen", "使用全部设置"),
+    # How frames are filled, what a card can do, and what is told of a finished film.
+    "How frames are filled": (
+        "Cómo se rellenan los fotogramas", "Comment les images sont remplies", "Wie Zwischenbilder entstehen", "如何填充中间帧",
+    ),
+    "Way from keyframe to keyframe, with its work": (
+        "Camino entre fotogramas clave, con su trabajo", "Passage d’une image clé à l’autre, avec son coût",
+        "Weg von Schlüsselbild zu Schlüsselbild, mit Aufwand", "关键帧之间的方式（含计算量）",
+    ),
+    "Both ways, motion aligned": (
+        "En ambos sentidos, movimiento alineado", "Dans les deux sens, mouvement aligné", "Beide Richtungen, Bewegung angeglichen",
+        "双向，运动对齐",
+    ),
+    "Both ways by turns": ("En ambos sentidos por turnos", "Les deux sens tour à tour", "Beide Richtungen im Wechsel", "双向交替"),
+    "Both ways at once, mixed": (
+        "En ambos sentidos a la vez, mezclados", "Les deux sens à la fois, mêlés", "Beide Richtungen zugleich, gemischt", "双向同时，混合",
+    ),
+    "Both ways in fewer steps": (
+        "En ambos sentidos con menos pasos", "Les deux sens en moins d’étapes", "Beide Richtungen in weniger Schritten", "双向，步数较少",
+    ),
+    "Forward only, next keyframe unseen": (
+        "Solo hacia delante, sin ver el fotograma clave siguiente", "En avant seulement, sans voir l’image clé suivante",
+        "Nur vorwärts, ohne das nächste Schlüsselbild zu sehen", "仅向前，不看下一个关键帧",
+    ),
+    "{n} UNet calls": ("{n} llamadas a la UNet", "{n} appels de l’UNet", "{n} UNet-Aufrufe", "{n} 次 UNet 调用"),
+    "the usual time": ("el tiempo habitual", "la durée habituelle", "die übliche Zeit", "通常用时"),
+    "{x} × the usual time": (
+        "{x} × el tiempo habitual", "{x} × la durée habituelle", "{x} × die übliche Zeit", "通常用时的 {x} 倍",
+    ),
+    "Loop: end at the first keyframe again": (
+        "Bucle: acabar en el primer fotograma clave", "Boucle : finir sur la première image clé",
+        "Schleife: wieder beim ersten Schlüsselbild enden", "循环：以第一个关键帧结束",
+    ),
+    "Match colours to the keyframes": (
+        "Ajustar los colores a los fotogramas clave", "Accorder les couleurs aux images clés", "Farben an die Schlüsselbilder angleichen",
+        "颜色与关键帧一致",
+    ),
+    "Smooth joins (experiment): all transitions together": (
+        "Uniones suaves (experimento): todas las transiciones juntas", "Raccords doux (essai) : toutes les transitions ensemble",
+        "Weiche Anschlüsse (Versuch): alle Übergänge zusammen", "平滑衔接（实验）：所有过渡一起生成",
+    ),
+    "Four options for every keyframe, the best is taken": (
+        "Cuatro opciones por fotograma clave, se toma la mejor", "Quatre options par image clé, la meilleure est prise",
+        "Vier Entwürfe je Schlüsselbild, der beste wird genommen", "每个关键帧四个候选，取最佳",
+    ),
+    "Frames to the next": ("Fotogramas hasta la siguiente", "Images jusqu’à la suivante", "Bilder bis zur nächsten", "到下一个的帧数"),
+    "Frames from stage {n} to the next": (
+        "Fotogramas de la escena {n} a la siguiente", "Images de la scène {n} à la suivante", "Bilder von Szene {n} zur nächsten",
+        "从阶段 {n} 到下一个的帧数",
+    ),
+    "Four options": ("Cuatro opciones", "Quatre options", "Vier Entwürfe", "四个候选"),
+    "Four options for stage {n}": (
+        "Cuatro opciones para la escena {n}", "Quatre options pour la scène {n}", "Vier Entwürfe für Szene {n}", "阶段 {n} 的四个候选",
+    ),
+    "Options of stage {n}": ("Opciones de la escena {n}", "Options de la scène {n}", "Entwürfe für Szene {n}", "阶段 {n} 的候选"),
+    "Option {n} of {m} for stage {k}": (
+        "Opción {n} de {m} para la escena {k}", "Option {n} sur {m} pour la scène {k}", "Entwurf {n} von {m} für Szene {k}",
+        "阶段 {k} 的候选 {n}，共 {m} 个",
+    ),
+    "Option {n} of {m} for stage {k}, match {v}": (
+        "Opción {n} de {m} para la escena {k}, acierto {v}", "Option {n} sur {m} pour la scène {k}, accord {v}",
+        "Entwurf {n} von {m} für Szene {k}, Treffer {v}", "阶段 {k} 的候选 {n}，共 {m} 个，匹配度 {v}",
+    ),
+    "Your pick": ("Su elección", "Votre choix", "Ihre Wahl", "您的选择"),
+    "Let the scores choose": ("Que elijan las notas", "Laisser les notes choisir", "Die Werte wählen lassen", "由评分选择"),
+    "Let the scores choose for stage {n}": (
+        "Que elijan las notas para la escena {n}", "Laisser les notes choisir pour la scène {n}", "Die Werte für Szene {n} wählen lassen",
+        "由评分选择阶段 {n}",
+    ),
+    "A tie: option {n} is the first of those alike": (
+        "Empate: la opción {n} es la primera de las iguales", "Égalité : l’option {n} est la première des ex æquo",
+        "Gleichstand: Entwurf {n} ist der erste der gleich guten", "难分高下：候选 {n} 是同分中的第一个",
+    ),
+    "Option {n} is best by {v}": (
+        "La opción {n} gana por {v}", "L’option {n} l’emporte de {v}", "Entwurf {n} ist um {v} besser", "候选 {n} 领先 {v}",
+    ),
+    "Locked": ("Bloqueada", "Verrouillée", "Gesperrt", "已锁定"),
+    "Lock stage {n}": ("Bloquear la escena {n}", "Verrouiller la scène {n}", "Szene {n} sperren", "锁定阶段 {n}"),
+    "Unlock stage {n}": ("Desbloquear la escena {n}", "Déverrouiller la scène {n}", "Szene {n} entsperren", "解锁阶段 {n}"),
+    "Insert a stage after stage {n}": (
+        "Insertar una escena tras la escena {n}", "Insérer une scène après la scène {n}", "Szene nach Szene {n} einfügen",
+        "在阶段 {n} 之后插入",
+    ),
+    "Likeness {v}": ("Parecido {v}", "Ressemblance {v}", "Ähnlichkeit {v}", "相似度 {v}"),
+    "likeness {v}": ("parecido {v}", "ressemblance {v}", "Ähnlichkeit {v}", "相似度 {v}"),
+    "Keyframes {n} and {m} look too different to be bridged well": (
+        "Los fotogramas clave {n} y {m} son demasiado distintos para unirlos bien",
+        "Les images clés {n} et {m} sont trop différentes pour être bien reliées",
+        "Schlüsselbilder {n} und {m} sind zu verschieden für einen guten Übergang", "关键帧 {n} 与 {m} 差异过大，难以良好衔接",
+    ),
+    "Insert a midpoint": ("Insertar un punto medio", "Insérer un point médian", "Zwischenbild einfügen", "插入中间关键帧"),
+    "Make transition {n} to {m} again with a new seed": (
+        "Rehacer la transición {n} a {m} con otra semilla", "Refaire la transition {n} à {m} avec une autre graine",
+        "Übergang {n} zu {m} mit neuem Startwert neu machen", "用新种子重做过渡 {n} 至 {m}",
+    ),
+    "time not measured yet": ("tiempo aún sin medir", "durée pas encore mesurée", "Dauer noch nicht gemessen", "用时尚未测量"),
+    "Join {a}, hold {b}": ("Unión {a}, pausa {b}", "Raccord {a}, arrêt {b}", "Anschluss {a}, Halt {b}", "衔接 {a}，停顿 {b}"),
+    "Film report": ("Informe de la película", "Rapport du film", "Bericht über den Film", "影片报告"),
+    "motion {v} grey levels a frame": (
+        "movimiento: {v} niveles de gris por fotograma", "mouvement : {v} niveaux de gris par image", "Bewegung: {v} Graustufen je Bild",
+        "运动：每帧 {v} 灰度级",
+    ),
+    "hardly anything moves": ("casi nada se mueve", "presque rien ne bouge", "kaum etwas bewegt sich", "几乎没有运动"),
+    "it moves": ("se mueve", "ça bouge", "es bewegt sich", "有运动"),
+    "keyframe at frame {n}": (
+        "fotograma clave en el fotograma {n}", "image clé à l’image {n}", "Schlüsselbild bei Bild {n}", "第 {n} 帧的关键帧",
+    ),
+    "before the fade {a} dB, the VAE alone {b} dB; in the film {c} dB, SSIM {d}: {words}": (
+        "antes del fundido {a} dB, la VAE sola {b} dB; en la película {c} dB, SSIM {d}: {words}",
+        "avant le fondu {a} dB, le VAE seul {b} dB ; dans le film {c} dB, SSIM {d} : {words}",
+        "vor der Blende {a} dB, die VAE allein {b} dB; im Film {c} dB, SSIM {d}: {words}",
+        "淡化前 {a} dB，仅 VAE {b} dB；影片中 {c} dB，SSIM {d}：{words}",
+    ),
+    "before the fade {a} dB, the VAE alone {b} dB: {words}": (
+        "antes del fundido {a} dB, la VAE sola {b} dB: {words}", "avant le fondu {a} dB, le VAE seul {b} dB : {words}",
+        "vor der Blende {a} dB, die VAE allein {b} dB: {words}", "淡化前 {a} dB，仅 VAE {b} dB：{words}",
+    ),
+    "in the film {c} dB, SSIM {d}": (
+        "en la película {c} dB, SSIM {d}", "dans le film {c} dB, SSIM {d}", "im Film {c} dB, SSIM {d}", "影片中 {c} dB，SSIM {d}",
+    ),
+    "lands as exactly as the VAE can": (
+        "llega tan exacto como puede la VAE", "arrive aussi exactement que le VAE le peut", "trifft so genau, wie die VAE kann",
+        "到达精度与 VAE 相当",
+    ),
+    "lands a little off": ("llega algo desviado", "arrive un peu à côté", "trifft etwas daneben", "到达时略有偏差"),
+    "does not land on its keyframe by itself": (
+        "no llega por sí solo a su fotograma clave", "n’arrive pas de lui-même sur son image clé", "trifft sein Schlüsselbild nicht von selbst",
+        "未能自行到达关键帧",
+    ),
+    "join at frame {n}": ("unión en el fotograma {n}", "raccord à l’image {n}", "Anschluss bei Bild {n}", "第 {n} 帧的衔接"),
+    "bend {a}, hold {b}: {words}": (
+        "quiebro {a}, pausa {b}: {words}", "cassure {a}, arrêt {b} : {words}", "Knick {a}, Halt {b}: {words}", "弯折 {a}，停顿 {b}：{words}",
+    ),
+    "nothing moves, so there is nothing to see": (
+        "nada se mueve, así que no hay nada que ver", "rien ne bouge, donc rien à voir", "nichts bewegt sich, also ist nichts zu sehen",
+        "没有运动，因此看不出衔接",
+    ),
+    "a flash": ("un destello", "un éclair", "ein Aufblitzen", "一次闪光"),
+    "the motion stalls, or a frame is shown twice": (
+        "el movimiento se para o un fotograma sale dos veces", "le mouvement s’arrête, ou une image paraît deux fois",
+        "die Bewegung stockt, oder ein Bild erscheint doppelt", "运动停滞，或某帧重复出现",
+    ),
+    "a jump or a kink": ("un salto o un quiebro", "un saut ou une cassure", "ein Sprung oder Knick", "跳跃或突折"),
+    "no jump": ("sin salto", "pas de saut", "kein Sprung", "无跳跃"),
+    "frames {a} to {b}": ("fotogramas {a} a {b}", "images {a} à {b}", "Bilder {a} bis {b}", "第 {a} 至 {b} 帧"),
+    "nothing changes its place, so a cross-fade cannot be told; {rest}": (
+        "nada cambia de sitio, así que no se puede saber si hay fundido; {rest}",
+        "rien ne change de place, un fondu ne peut donc être distingué ; {rest}",
+        "nichts ändert seinen Ort, eine Überblendung ist daher nicht zu erkennen; {rest}", "没有物体移动，无法判断是否叠化；{rest}",
+    ),
+    "cross-fade {v}: looks like a cross-fade; {rest}": (
+        "fundido {v}: parece un fundido; {rest}", "fondu {v} : ressemble à un fondu ; {rest}",
+        "Überblendung {v}: sieht nach einer Überblendung aus; {rest}", "叠化 {v}：看起来像叠化；{rest}",
+    ),
+    "cross-fade {v}: not a cross-fade; {rest}": (
+        "fundido {v}: no es un fundido; {rest}", "fondu {v} : pas un fondu ; {rest}", "Überblendung {v}: keine Überblendung; {rest}",
+        "叠化 {v}：不是叠化；{rest}",
+    ),
+    "largest step {v} times the usual": (
+        "el mayor paso es {v} veces el habitual", "le plus grand pas vaut {v} fois l’ordinaire", "größter Schritt {v}-mal so groß wie üblich",
+        "最大步幅为通常的 {v} 倍",
+    ),
+    "largest step {v} times the usual: {words}": (
+        "el mayor paso es {v} veces el habitual: {words}", "le plus grand pas vaut {v} fois l’ordinaire : {words}",
+        "größter Schritt {v}-mal so groß wie üblich: {words}", "最大步幅为通常的 {v} 倍：{words}",
+    ),
+    "a jump at frame {n}": ("un salto en el fotograma {n}", "un saut à l’image {n}", "ein Sprung bei Bild {n}", "第 {n} 帧有跳跃"),
+    "looks like a cross-fade": ("parece un fundido", "ressemble à un fondu", "sieht nach Überblendung aus", "看起来像叠化"),
+    "brightness": ("brillo", "luminosité", "Helligkeit", "亮度"),
+    "flicker {a}, largest {b} grey levels: {words}, {more}": (
+        "parpadeo {a}, máximo {b} niveles de gris: {words}, {more}", "scintillement {a}, au plus {b} niveaux de gris : {words}, {more}",
+        "Flackern {a}, höchstens {b} Graustufen: {words}, {more}", "闪烁 {a}，最大 {b} 灰度级：{words}，{more}",
+    ),
+    "flickers": ("parpadea", "scintille", "flackert", "有闪烁"),
+    "steady brightness": ("brillo estable", "luminosité stable", "gleichmäßige Helligkeit", "亮度稳定"),
+    "no flash": ("sin destellos", "pas d’éclair", "kein Aufblitzen", "无闪光"),
+    "a flash at frame {n}": (
+        "un destello en el fotograma {n}", "un éclair à l’image {n}", "ein Aufblitzen bei Bild {n}", "第 {n} 帧有闪光",
+    ),
+    "likeness to the first keyframe {a}, at least {b}": (
+        "parecido con el primer fotograma clave {a}, mínimo {b}", "ressemblance à la première image clé {a}, au moins {b}",
+        "Ähnlichkeit mit dem ersten Schlüsselbild {a}, mindestens {b}", "与第一个关键帧的相似度 {a}，最低 {b}",
+    ),
+    "the subject stays alike": ("el motivo se mantiene", "le sujet reste semblable", "das Motiv bleibt gleich", "主体保持一致"),
+    "the subject looks different at frame {n}": (
+        "el motivo cambia en el fotograma {n}", "le sujet change à l’image {n}", "das Motiv sieht bei Bild {n} anders aus",
+        "主体在第 {n} 帧看起来不同",
+    ),
+    "not measured": ("sin medir", "non mesuré", "nicht gemessen", "未测量"),
+    "LPIPS: it needs the weights of a network this program does not bring": (
+        "LPIPS: necesita los pesos de una red que este programa no trae", "LPIPS : il faut les poids d’un réseau que ce programme n’apporte pas",
+        "LPIPS: dazu fehlen die Gewichte eines Netzes, das nicht mitkommt", "LPIPS：需要本程序未附带的网络权重",
+    ),
+    "ends before the fade: only the run that made a film can tell; its sidecar file is not here": (
+        "finales antes del fundido: solo lo sabe la ejecución que hizo la película; falta su archivo adjunto",
+        "fins avant le fondu : seule l’exécution qui a fait le film le sait ; son fichier annexe manque",
+        "Enden vor der Blende: nur der Lauf, der den Film machte, weiß es; seine Begleitdatei fehlt",
+        "淡化前的两端：只有生成影片的那次运行知道；其附属文件不在此处",
+    ),
+    "likeness of the subject: no scorer was given": (
+        "parecido del motivo: no había puntuador", "ressemblance du sujet : aucun évaluateur", "Ähnlichkeit des Motivs: keine Bewertung vorhanden",
+        "主体相似度：未提供评分模型",
+    ),
+    "Export": ("Exportar", "Exporter", "Ausgeben", "导出"),
+    "Kind of file": ("Tipo de archivo", "Type de fichier", "Dateiart", "文件类型"),
+    "Quality (crf), smaller is better": (
+        "Calidad (crf), menor es mejor", "Qualité (crf), plus petit est mieux", "Qualität (crf), kleiner ist besser", "质量（crf），越小越好",
+    ),
+    "Sound, cut to the length of the film": (
+        "Sonido, cortado a la duración", "Son, coupé à la durée du film", "Ton, auf die Filmlänge gekürzt", "声音，按影片长度截取",
+    ),
+    "Twice the frames, guessed between the others": (
+        "El doble de fotogramas, adivinados entre los demás", "Deux fois plus d’images, devinées entre les autres",
+        "Doppelt so viele Bilder, dazwischen geraten", "帧数加倍，中间帧为推测",
+    ),
+    "Another film is being exported. Try again when it is done.": (
+        "Se está exportando otra película. Vuelva a probar cuando acabe.", "Un autre film est en cours d’export. Réessayez ensuite.",
+        "Gerade wird ein anderer Film ausgegeben. Danach noch einmal versuchen.", "正在导出另一部影片。请稍后再试。",
+    ),
     "Use all but the seed": (
         "Usar todo menos la semilla", "Tout reprendre sauf la graine", "Alles außer dem Startwert", "使用除种子外的设置",
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,19 +13,27 @@ from flux_svd.errors import FluxSvdError, InvalidRequest
 from flux_svd.plan import Plan
 from flux_svd.recipe import fingerprint
 from flux_svd.request import VideoRequest
-from flux_svd.web import fields, parts
-from flux_svd.web.board import Board, Slot
-from flux_svd.web.cards import MAX_STAGES, Card, Hand, figures, undrawn
+from flux_svd.web import fields, moves, parts
+from flux_svd.web.board import Board, Held, Slot, settle
+from flux_svd.web.cards import Card
 from flux_svd.web.desk import Desk
-from flux_svd.web.filmstrip import Key, Way, draw_strip
+from flux_svd.web.filling import Filling
+from flux_svd.web.film_fields import FilmWish, changed, hand_of, read_form, video_fields
+from flux_svd.web.film_view import drawn_of, fits_cards, view
+from flux_svd.web.filmstrip import Way
+from flux_svd.web.finds import Finds
+from flux_svd.web.moves import MAX_STAGES, Hand
 from flux_svd.web.parts import QUIET, Update, esc, show
-from flux_svd.web.player import FPS, FRAMES, count_label, film_of, no_film, total_words
-from flux_svd.web.references import small_given
+from flux_svd.web.player import FPS, FRAMES, count_label, film_of, total_words
 from flux_svd.web.video_job import FIELD_IDS, FilmJob
 
 EXAMPLE = "a yellow star moving from left to right on a black background"
 EXAMPLE_SEED = 7
 COUNTS = (2, 3, 4, 5)
+
+# What buttons on cards and strip ask for: changes of the cards alone, and changes after which work begins.
+_ARRANGE = ("left", "right", "insert", "remove", "lock", "unlock", "give", "take", "pick", "free", "fewer", "midpoint")
+_MAKE = ("redo", "options", "way")
 
 
 class VideoPage:
@@ -34,9 +41,11 @@ class VideoPage:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.finds = Finds(desk)
         stages = storyboard.write_stages(EXAMPLE, 3)
         self.board = gr.State(Board(tuple(Slot(stage.name) for stage in stages)))
         self.job = gr.State("")
+        self.intent = gr.State("")
         self.work = FilmJob(self)
         with gr.Column(elem_id="video"):
             with gr.Column(elem_id="v_ask"):
@@ -49,12 +58,14 @@ class VideoPage:
                     self.stat = show(parts.status("Ready"), elem_id="v_stat")
                     self.acts = show(elem_id="v_acts", elem_classes="acts")
             self.strip = show(elem_id="v_film", elem_classes="well")
+            self.more = show(elem_id="v_more")
             with gr.Column(elem_id="v_board"):
                 with gr.Row(elem_classes="head"):
                     show("<h2>Stages</h2>")
                     self.add = gr.Button("Add stage", elem_id="v_add", elem_classes="edge", size="md", min_width=0)
                 with gr.Row(elem_classes="cards"):
                     self.cards = [Card(n + 1, stages[n] if n < len(stages) else None, len(stages)) for n in range(MAX_STAGES)]
+            self.arranger, self.maker = _relay("v_do", _ARRANGE), _relay("v_make", _MAKE)
         self.wish = [
             self.board,
             self.film,
@@ -62,8 +73,10 @@ class VideoPage:
             self.frames,
             self.fps,
             self.model,
+            *self.filling.fields,
             *(card.text for card in self.cards),
             *(card.seed for card in self.cards),
+            *(card.length for card in self.cards),
         ]
         self._wire()
 
@@ -114,6 +127,7 @@ class VideoPage:
                 self.fps = gr.Textbox(
                     label="Frames a second", placeholder=str(FPS), elem_id="f_fps", max_lines=1, min_width=0, interactive=True
                 )
+        self.filling = Filling(self.desk)
         with gr.Accordion("What will happen", open=False):
             self.facts = show(elem_id="v_facts")
 
@@ -129,37 +143,36 @@ class VideoPage:
         ]
         self.card_outs = [self.board, self.add, *(part for card in self.cards for part in card.parts)]
         self.work_outs = [
-            *self.plan_outs, self.board, self.stat, self.acts, self.stop, self.job, self.mark,
-            *(card.seed for card in self.cards),
+            *self.plan_outs, self.board, self.stat, self.acts, self.more, self.stop, self.job, self.mark, self.seed,
         ]  # fmt: skip
-        self.fill_outs = [self.film, self.count, self.seed, self.fps, self.frames, *self.card_outs]
+        self.fill_outs = [self.film, self.count, self.seed, self.fps, self.frames, *self.filling.fields, *self.card_outs]
 
-        def rearrange(button: Any, change: Callable[..., Update]) -> None:
-            button(change, self.wish, self.card_outs, **at_once).then(self.look_ahead, self.wish, self.plan_outs, **at_once)
+        def rearrange(event: Any, change: Callable[..., Update]) -> None:
+            event(change, self.wish, [*self.card_outs, self.stat], **at_once).then(
+                self.look_ahead, self.wish, self.plan_outs, **at_once
+            )
 
-        def work(event: Any, begin: Callable[..., Update]) -> None:
-            begun = event(begin, self.wish, self.work_outs, concurrency_limit=None, trigger_mode="once", **QUIET)
+        def work(event: Any, begin: Callable[..., Update], *also: Any) -> None:
+            begun = event(begin, [*also, *self.wish], self.work_outs, concurrency_limit=None, trigger_mode="once", **QUIET)
             begun.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
             self.watch_after(begun.success)
 
         gr.on([self.write.click, self.count.input], self.write_stages, [self.count, *self.wish], self.card_outs, **at_once).then(
             self.look_ahead, self.wish, self.plan_outs, **at_once
         )
-        rearrange(self.add.click, self.add_stage)
-        for index, card in enumerate(self.cards):
-            rearrange(card.left.click, self._mover(index, -1))
-            rearrange(card.right.click, self._mover(index, 1))
-            rearrange(card.remove.click, self._remover(index))
-            rearrange(card.head.click, self._picturer(index))
-            reseeded = card.redo.click(self._reseeder(index), None, card.seed, trigger_mode="once", **at_once)
-            work(reseeded.success, self.work.draw_keyframes)
+        rearrange(self.add.click, lambda board, *wish: self._with_hand(board, wish, moves.append))
+        rearrange(self.arranger.click, self.arrange)
+        for tick in (self.filling.loop, self.filling.four):
+            rearrange(tick.input, lambda board, *wish: self._with_hand(board, wish, lambda hand: hand))
+        prepared = self.maker.click(self.prepare, self.wish, [self.intent, *self.card_outs], trigger_mode="once", **at_once)
+        work(prepared.success, self.work.begin, self.intent)
         work(self.draw.click, self.work.draw_keyframes)
         work(self.start.click, self.work.animate)
         self.stop.click(self.work.halt, self.job, None, queue=False, api_visibility="private")
-        self.again.click(lambda: str(secrets.randbelow(2**32)), None, self.seed, **at_once)
-        boxes = [self.film, self.frames, self.fps, *(box for card in self.cards for box in (card.text, card.seed))]
+        self.again.click(moves.new_seed, None, self.seed, **at_once)
+        boxes = [self.film, self.frames, self.fps, *(box for card in self.cards for box in (card.text, card.seed, card.length))]
         gr.on(
-            [*(box.change for box in boxes), self.seed.change, self.model.change],
+            [*(box.change for box in (*boxes, *self.filling.fields)), self.seed.change, self.model.change],
             self.look_ahead,
             self.wish,
             self.plan_outs,
@@ -174,105 +187,82 @@ class VideoPage:
         )
         watched.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
 
-    def write_stages(self, count: int, board: Board, film: str, *rest: str) -> Update:
+    def write_stages(self, count: int, board: Board, film: str, *rest: Any) -> Update:
         """Write the stages of `film` anew; free, so nothing asks twice."""
         if not film.strip():
             return {self.board: board}
-        return self._deal([(Slot(stage.name), stage.prompt, "") for stage in storyboard.write_stages(film, int(count))], board)
+        hand = [Held(Slot(stage.name), stage.prompt) for stage in storyboard.write_stages(film, int(count))]
+        return self._deal(hand, board, read_form(board, (film, *rest))[0])
 
-    def add_stage(self, board: Board, *wish: str) -> Update:
-        hand = self._hand(board, wish)
-        return self._deal([*hand, (Slot("New"), hand[-1][1], hand[-1][2])][:MAX_STAGES], board)
+    def arrange(self, event: gr.EventData, board: Board, *wish: Any) -> Update:
+        """Do what a button on a card or on the strip asks for, where it changes the cards alone."""
+        told = event._data
+        what, index = str(told["do"]), int(told["i"])
+        form, hand = read_form(board, wish)
+        if not 0 <= index < len(hand):
+            return {self.board: board}
+        try:
+            return self._deal(self._arranged(what, index, told, form, hand, board), board, form)
+        except FluxSvdError as error:
+            return {self.board: board, self.stat: parts.refused(error)}
 
-    def look_ahead(self, board: Board, *wish: str) -> Update:
+    def prepare(self, event: gr.EventData, board: Board, *wish: Any) -> Update:
+        """Change the cards as a button asks for that starts work, and say what is to be made: "keyframes" or "film"."""
+        what, index = str(event._data["do"]), int(event._data["i"])
+        form, hand = read_form(board, wish)
+        index = min(max(index, 0), len(hand) - 1)
+        if what == "way":
+            return {self.intent: "film", **self._deal(moves.redo_way(hand, index), board, form)}
+        if what == "redo":
+            return {self.intent: "keyframes", **self._deal(moves.redo(hand, index), board, form)}
+        return {self.intent: "keyframes", **self._deal(changed(hand, index, options=True, pick=0), board, form)}
+
+    def look_ahead(self, board: Board, *wish: Any) -> Update:
         """Show the plan of the film as the cards stand, or what stands against it."""
         try:
-            plan = self.plan(board, wish)
+            plan = self.plan(board, wish, picked=False)
         except FluxSvdError as error:
             return {self.line: parts.problem(error, FIELD_IDS), self.facts: ""}
         return {**self.told(plan), **self.shown(plan, board)}
 
     def fill(self, prompt: str, seed: str, board: Board) -> Update:
         """Return the page as a picture sent here fills it: the prompt's stages, all from the picture's seed."""
-        hand: Hand = [(Slot(stage.name), stage.prompt, seed) for stage in storyboard.write_stages(prompt, 3)]
+        hand = [Held(Slot(stage.name), stage.prompt, seed) for stage in storyboard.write_stages(prompt, 3)]
         return {**self._deal(hand, board), self.film: prompt, self.count: 3}
 
     def fill_from(self, request: VideoRequest, board: Board, plan: Plan | None = None) -> Update:
         """Return the page as the request of a film made here fills it; with its plan, with the seed and names that one took."""
-        stages = request.stages or ()
-        told = [stage.name for stage in plan.stages] if plan else []
-        names = told if len(told) == len(stages) else [f"Stage {n}" for n in range(1, len(stages) + 1)]
         seed = plan.seed if plan else request.seed
-        hand: Hand = [
-            (Slot(names[n], stage.picture or ""), stage.prompt, "" if stage.seed is None else str(stage.seed))
-            for n, stage in enumerate(stages)
-        ]
-        if not hand:
-            written = storyboard.write_stages(request.prompt, request.keyframes or 3)
-            hand = [(Slot(stage.name), stage.prompt, "") for stage in written]
+        filled = self.filling.filled(request)
+        four = bool(filled[self.filling.four])
+        hand = hand_of(request, plan)[:MAX_STAGES]
+        if four:
+            hand = [replace(held, slot=replace(held.slot, options=False)) for held in hand]
         return {
-            **self._deal(hand[:MAX_STAGES], board),
+            **self._deal(hand, board, loop=request.loop, four=four),
+            **filled,
             self.film: request.prompt,
             self.fps: str(request.fps),
             self.frames: str(request.frames_per_transition or ""),
             self.seed: "" if seed is None else str(seed),
         }
 
-    def _mover(self, index: int, by: int) -> Callable[..., Update]:
-        def move(board: Board, *wish: str) -> Update:
-            hand = self._hand(board, wish)
-            if 0 <= index + by < len(hand):
-                hand[index], hand[index + by] = hand[index + by], hand[index]
-            return self._deal(hand, board)
+    def plan(self, board: Board, wish: Sequence[Any], *, picked: bool = True) -> Plan:
+        """Return the plan of the film as the cards stand.
 
-        return move
+        Args:
+            picked: see `video_fields`.
 
-    def _remover(self, index: int) -> Callable[..., Update]:
-        def remove(board: Board, *wish: str) -> Update:
-            hand = self._hand(board, wish)
-            return self._deal([*hand[:index], *hand[index + 1 :]] if len(hand) > 2 else hand, board)
-
-        return remove
-
-    def _picturer(self, index: int) -> Callable[..., Update]:
-        """Return what gives one card a picture of the user's, or takes it away again."""
-
-        def picture(event: gr.EventData, board: Board, *wish: str) -> Update:
-            given = str(event._data["id"]) if event._data["do"] == "give" else ""
-            hand = self._hand(board, wish)
-            if index >= len(hand) or (given and not self.desk.has_picture(given)):
-                return {self.board: board}
-            slot, text, seed = hand[index]
-            hand[index] = replace(slot, picture=given), text, seed
-            return self._deal(hand, board)
-
-        return picture
-
-    def _reseeder(self, index: int) -> Callable[[], str]:
-        """Return what gives one keyframe a seed of its own; the others are found finished."""
-        return lambda: str(secrets.randbelow(2**32))
-
-    def _hand(self, board: Board, wish: Sequence[str]) -> Hand:
-        texts, seeds = wish[-2 * MAX_STAGES : -MAX_STAGES], wish[-MAX_STAGES:]
-        return [(slot, texts[n], seeds[n]) for n, slot in enumerate(board.slots)]
-
-    def _deal(self, hand: Hand, board: Board) -> Update:
-        found: Update = {
-            self.board: replace(board, slots=tuple(slot for slot, _, _ in hand)),
-            self.add: gr.Button(interactive=len(hand) < MAX_STAGES),
-        }
-        for number, card in enumerate(self.cards, 1):
-            found.update(card.dealt(number, hand))
-        return found
-
-    def plan(self, board: Board, wish: Sequence[str]) -> Plan:
-        film, seed, frames, fps, model = wish[:5]
-        hand = self._hand(board, wish)
-        stages = [(text, own, slot.picture) for slot, text, own in hand]
-        plan = self.desk.plan(fields.video_fields(film, seed, frames, fps, model, stages))
-        if len(film_of(plan).keyframes) != len(hand):  # every keyframe needs a card here
+        Raises:
+            InvalidRequest, ModelUnavailable, DoesNotFit: as they say; so is a film with more keyframes than cards.
+        """
+        form, hand = read_form(board, wish)
+        plan = self.desk.plan(video_fields(form, hand, picked=picked))
+        if not fits_cards(plan, board):  # every keyframe needs a card here
             longest = f"at most {storyboard.MAX_TRAINED_FRAMES}, or another stage between"
-            raise InvalidRequest("frames_per_transition", frames, longest)
+            own = next((n for n, held in enumerate(hand) if _is_long(held.length)), None)
+            raise InvalidRequest(*("frames_per_transition", form.frames) if own is None
+                                 else (f"stages.{own}.length", hand[own].length), longest)  # fmt: skip
         return plan
 
     def told(self, plan: Plan) -> Update:
@@ -284,29 +274,63 @@ class VideoPage:
 
     def shown(self, plan: Plan, board: Board, ways: Sequence[Way] | None = None) -> Update:
         """Return strip, cards and monitor as the plan stands; while transitions are at work the monitor is theirs."""
-        film = film_of(plan)
-        found: Update = {}
-        keys = []
-        for index, (slot, recipe, stage) in enumerate(zip(board.slots, film.keyframes, plan.stages, strict=True)):
-            one, card = board.drawn.get(fingerprint(recipe)), self.cards[index]
-            alt = f"Keyframe {index + 1}: {stage.prompt}"
-            given = small_given(self.desk, slot.picture, 306) if slot.picture else ""
-            address = given or (one.address if one else "")
-            markup = parts.picture(address, alt, film.width, film.height, "pic") if address else ""
-            keys.append(Key(slot.name, markup))
-            ratio = f'style="--ratio:{film.width}/{film.height}"'  # a given picture is cut to it
-            found[card.pic] = f"<div {ratio}>{markup}</div>" if markup else undrawn(film.width, film.height)
-            found[card.head] = figures(index + 1, one.score if one else "", given=bool(given))
-        done = sum(fingerprint(way) in board.ways for way in film.transitions)
-        pocket = "made by pocket models" if parts.is_pocket(plan.model) else ""
-        words = f"{done} of {len(film.transitions)} transitions done" if done else pocket
-        head = (
-            f'<div class="sumup"><div class="total">{esc(total_words(plan))}</div><span class="quiet">{esc(words)}</span></div>'
-        )
-        now = ways or [board.ways.get(fingerprint(way), Way()) for way in film.transitions]
-        found[self.strip] = head + draw_strip(keys, now, film.width, film.height)
-        if board.player:
-            found[self.monitor] = board.player
-        elif ways is None:
-            found[self.monitor] = no_film(film)
+        seen = view(plan, board, self.desk, self.finds, ways)
+        found: Update = {self.strip: seen.strip}
+        for card, pic, head in zip(self.cards, seen.pics, seen.heads, strict=False):
+            found |= {card.pic: pic, card.head: head}
+        return found if seen.monitor is None else {**found, self.monitor: seen.monitor}
+
+    def _arranged(self, what: str, index: int, told: Any, form: FilmWish, hand: Hand, board: Board) -> Hand:
+        if what in ("left", "right"):
+            return moves.move(hand, index, -1 if what == "left" else 1)
+        if what == "insert":
+            return moves.insert(hand, index)
+        if what == "remove":
+            return moves.remove(hand, index)
+        if what == "midpoint":
+            request = self.desk.plan(video_fields(form, hand)).request
+            assert isinstance(request, VideoRequest)
+            return moves.insert_midpoint(hand, index, request)
+        if what == "give":
+            given = str(told["id"])
+            changes = {"picture": given, "lock": "", "pick": 0} if self.desk.has_picture(given) else {}
+            return changed(hand, index, **changes)
+        if what == "lock":
+            return changed(hand, index, lock=self._drawn_at(index, form, hand, board))
+        if what == "pick":
+            return changed(hand, index, pick=int(told["n"]))
+        plain: dict[str, dict[str, Any]] = {
+            "take": {"picture": ""}, "unlock": {"lock": ""}, "free": {"pick": 0}, "fewer": {"options": False, "pick": 0},
+        }  # fmt: skip
+        return changed(hand, index, **plain[what])
+
+    def _drawn_at(self, index: int, form: FilmWish, hand: Hand, board: Board) -> str:
+        """Return the fingerprint of the keyframe a card shows, or "" where none is drawn."""
+        film, _ = settle(film_of(self.desk.plan(video_fields(form, hand, picked=False))), board)
+        keyframe = film.keyframes[index]
+        return fingerprint(keyframe) if drawn_of(board, self.finds, keyframe) else ""
+
+    def _with_hand(self, board: Board, wish: Sequence[Any], change: Callable[[Hand], Hand]) -> Update:
+        form, hand = read_form(board, wish)
+        return self._deal(change(hand), board, form)
+
+    def _deal(self, hand: Hand, board: Board, form: FilmWish | None = None, *, loop: bool = False, four: bool = False) -> Update:
+        """Return the cards as this hand; loop and four options as the form has them, or as said."""
+        loop, four = (form.loop, form.four) if form else (loop, four)
+        found: Update = {
+            self.board: replace(board, slots=tuple(held.slot for held in hand)),
+            self.add: gr.Button(interactive=len(hand) < MAX_STAGES),
+        }
+        for number, card in enumerate(self.cards, 1):
+            found.update(card.dealt(number, hand, loop=loop, four=four))
         return found
+
+
+def _relay(elem_id: str, kinds: Sequence[str]) -> gr.HTML:
+    """Return what hears the buttons of these kinds on cards and strip, and fires a click event that says which and where."""
+    script = f"window.fluxFilm(element.closest('#video'), {list(kinds)}, (told) => trigger('click', told));"
+    return gr.HTML("", apply_default_css=False, js_on_load=script, elem_id=elem_id)
+
+
+def _is_long(length: str) -> bool:
+    return length.strip().isdigit() and int(length) > storyboard.MAX_TRAINED_FRAMES

@@ -76,7 +76,7 @@
   };
   // Buttons and fields that are called the same in every card get a name that says which.
   const name = () => document.querySelectorAll(".card").forEach((card, index) => {
-    for (const [which, words] of [[".redo", "Redo stage {n}"], ["input", "Seed of stage {n}"]]) {
+    for (const [which, words] of [["[id$=-seed] input", "Seed of stage {n}"], ["[id$=-length] input", "Frames from stage {n} to the next"]]) {
       const found = card.querySelector(which), full = say(words, { n: index + 1 });
       if (found && found.getAttribute("aria-label") !== full) found.setAttribute("aria-label", full);
     }
