@@ -184,6 +184,13 @@ class Library:
         """Return what can be restored, oldest first."""
         return self._trash.contents()
 
+    def thrown(self, thrown_id: str, owner: str) -> Path | None:
+        """Return where a result of this owner lies in the trash, its sidecar beside it; None if they have none of this id."""
+        path = self._trash.path_of(thrown_id)
+        if path is None or files.read_json(sidecar_of(path)).get("owner", "") != owner:
+            return None
+        return path
+
     def empty_trash(self, older_than_seconds: float = KEPT_SECONDS) -> int:
         """Remove for good what has been in the trash longer than that, and return how many results that were."""
         with self._lock:

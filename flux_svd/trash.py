@@ -7,6 +7,7 @@ restore, purge); whoever comes after a crash carries it out.
 from __future__ import annotations
 
 import datetime
+import re
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from flux_svd.errors import InvalidRequest
 
 FOLDER = ".trash"
 KEPT_SECONDS = 30 * 86400.0
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}\Z")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ class Trash:
             if manifest:
                 found.append(Thrown(folder.name, tuple(manifest["files"]), manifest["at"]))
         return found
+
+    def path_of(self, thrown_id: str) -> Path | None:
+        """Return where the result thrown away under this id lies now, its sidecar beside it; None without any."""
+        if not _ID.match(thrown_id):
+            return None
+        manifest = _manifest(self._folder / thrown_id)
+        return self._inside(thrown_id, manifest["files"][0]) if manifest.get("files") else None
 
     def damaged(self) -> list[Path]:
         """Return folders whose manifest cannot be read; what is in them stays."""

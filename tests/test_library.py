@@ -15,8 +15,8 @@ from flux_svd import artifact, failpoints, files
 from flux_svd.artifact import JobTag, RunFacts, encode_image, mark_film
 from flux_svd.errors import DiskFull, InvalidRequest
 from flux_svd.library import Library, needed_stages
-from flux_svd.plan import stage_names
-from flux_svd.recipe import ImageRecipe
+from flux_svd.plan import Plan, stage_names
+from flux_svd.recipe import ImageRecipe, VideoRecipe
 from flux_svd.request import make_request
 from tests.test_planner import film_of, plan_of
 
@@ -39,8 +39,8 @@ def put(
     return path
 
 
-def put_film(outputs: Path, name: str) -> Path:
-    plan, film = film_of(prompt="a dog running")
+def put_film(outputs: Path, name: str, planned: tuple[Plan, VideoRecipe] | None = None) -> Path:
+    plan, film = planned or film_of(prompt="a dog running")
     run = RunFacts(1.0, "cpu", 0, {"clip_cosine": 0.7})
     data = mark_film(b"\0\0\0\x08ftyp", plan.request, film)
     return artifact.save(data, ".mp4", outputs, plan.request, film, run, name=name, placement=[])

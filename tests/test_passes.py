@@ -19,18 +19,18 @@ from tests.test_planner import EVERYTHING, film_of, gpu, plan_of
 from tests.test_selection import stages
 
 
-def large(**fields: Any) -> tuple[Plan, VideoRecipe]:
+def one_pass_film(**fields: Any) -> tuple[Plan, VideoRecipe]:
     return film_of(gpu(141, host=200), EVERYTHING, **{"model": "flux2-klein-4b", "video_model": "ltx", **fields})
 
 
 def test_one_pass_holds_all_keyframes_and_two_of_wan_hold_a_pair_each() -> None:
-    plan, film = large()
+    plan, film = one_pass_film()
     assert film.transitions == ()
     assert [(part.positions, part.frames) for part in film.passes] == [((0, 24, 48), 49)]
     assert film.passes[0].keyframes == tuple(fingerprint(key) for key in film.keyframes)
     assert (film.frames, film.key_positions, film.model, film.unet_calls) == (49, (0, 24, 48), "ltx", 40)
     assert any("never run here with its published weights" in f"{note.why}" for note in plan.decisions)
-    _, pairs = large(video_model="wan-flf")
+    _, pairs = one_pass_film(video_model="wan-flf")
     assert [part.positions for part in pairs.passes] == [(0, 24), (0, 24)]
     assert (pairs.frames, pairs.key_positions) == (49, (0, 24, 48))
     assert pairs.passes[0].keyframes[1] == pairs.passes[1].keyframes[0]
@@ -38,10 +38,10 @@ def test_one_pass_holds_all_keyframes_and_two_of_wan_hold_a_pair_each() -> None:
 
 
 def test_lengths_in_steps_of_frames_are_kept_without_bridges() -> None:
-    _, film = large(lengths=[9, 97])
+    _, film = one_pass_film(lengths=[9, 97])
     assert film.key_positions == (0, 8, 104)
     assert len(film.keyframes) == 3
-    assert large(video_model="wan-flf", lengths=[5, 13])[1].frames == 17
+    assert one_pass_film(video_model="wan-flf", lengths=[5, 13])[1].frames == 17
 
 
 @pytest.mark.parametrize(
@@ -58,34 +58,37 @@ def test_lengths_in_steps_of_frames_are_kept_without_bridges() -> None:
 )
 def test_what_such_a_model_cannot_do_is_refused(fields: dict[str, Any], field: str, allowed: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        large(**fields)
+        one_pass_film(**fields)
     assert caught.value.field == field
     assert allowed in caught.value.allowed
 
 
 def test_a_pair_may_have_a_seed_of_its_own() -> None:
     plain, rolled = (
-        large(video_model="wan-flf", stages=stages("a", "b", "c", **own))[1] for own in ({}, {"b": {"transition_seed": 5}})
+        one_pass_film(video_model="wan-flf", stages=stages("a", "b", "c", **own))[1]
+        for own in ({}, {"b": {"transition_seed": 5}})
     )
     same = [ours == theirs for ours, theirs in zip(plain.passes, rolled.passes, strict=True)]
     assert same == [True, False]
 
 
 def test_another_keyframe_is_another_pass_of_the_pairs_beside_it() -> None:
-    before, after = (large(video_model="wan-flf", stages=stages(*prompts), keep_subject=False)[1] for prompts in ("abcd", "abxd"))
+    before, after = (
+        one_pass_film(video_model="wan-flf", stages=stages(*prompts), keep_subject=False)[1] for prompts in ("abcd", "abxd")
+    )
     same = [ours == theirs for ours, theirs in zip(before.passes, after.passes, strict=True)]
     assert same == [True, False, False]
 
 
 def test_such_plans_survive_json_and_name_their_stages() -> None:
     for model in ("ltx", "wan-flf"):
-        plan, film = large(video_model=model)
+        plan, film = one_pass_film(video_model=model)
         assert plan_from_json(plan_to_json(plan)) == plan
         assert {fingerprint(part) for part in film.passes} <= stage_names(plan)
 
 
 def test_they_are_placed_as_a_whole_or_part_by_part() -> None:
-    ways = {large(video_model=model)[0].placement_of(model).offload for model in ("ltx", "wan-flf")}
+    ways = {one_pass_film(video_model=model)[0].placement_of(model).offload for model in ("ltx", "wan-flf")}
     plan = film_of(gpu(80, host=200), EVERYTHING, model="flux2-klein-4b", video_model="wan-flf")[0]
     ways |= {plan.placement_of("wan-flf").offload, *(row.offload for row in plan.fallbacks if row.model == "wan-flf")}
     assert ways <= {"none", "model"}

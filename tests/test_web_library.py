@@ -26,6 +26,7 @@ from flux_svd.web.serve import protect
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.thumbs import HEIGHT, Thumbs
 from tests.test_library import put, put_film
+from tests.test_passes import one_pass_film
 
 ANN, BOB = ({VISITOR_COOKIE: name} for name in ("ann", "bob"))
 
@@ -89,6 +90,16 @@ def test_keyframes_stand_with_their_film_and_among_pictures_only_on_wish(site: S
     told = site.ask("GET", f"/library/item/{site.items('kind=video')[0]['id']}").json()
     assert [one["prompt"] for one in told["keyframes"]] == ["key 1", "key 2"]
     assert site.ask("GET", f"/library/thumb/{told['keyframes'][0]['id']}").status_code == 200
+
+
+def test_the_length_of_a_film_is_told_whatever_kind_of_model_filled_it(site: Site, outputs: Path) -> None:
+    put_film(outputs, "pass", one_pass_film())
+    shown = {(one["frames"], one["fps"], one["seconds"]) for one in site.items("kind=video")}
+    assert shown == {(45, 12, 3.75), (49, 12, 4.08)}
+    assert site.items("kind=image")[0]["frames"] is None
+    sidecar = outputs / "pass.mp4.json"
+    sidecar.write_text(sidecar.read_text().replace('"passes"', '"of_another_version"'))
+    assert {one["frames"] for one in site.items("kind=video")} == {45, None}
 
 
 def test_a_long_list_comes_in_pages(outputs: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

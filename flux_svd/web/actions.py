@@ -17,7 +17,6 @@ from flux_svd.job import ENDED, Job, State
 from flux_svd.library import Item, Library
 from flux_svd.plan import describe_plan
 from flux_svd.results import sidecar_of
-from flux_svd.trash import FOLDER
 from flux_svd.web.desk import Desk
 from flux_svd.web.queued import Queued, next_step
 
@@ -171,9 +170,7 @@ class Actions:
             InvalidRequest: its place is taken.
         """
         library = self._open()
-        mine = next((one for one in library.trash() if one.id == thrown), None)
-        sidecars = [] if mine is None else [library.outputs / FOLDER / mine.id / Path(name).name for name in mine.paths[1:]]
-        if mine is None or not any(files.read_json(path).get("owner", "") == owner for path in sidecars):
+        if library.thrown(thrown, owner) is None:
             raise NotFound("thrown", thrown, "the id that throwing it away gave")
         return self._item(library.item(library.restore(thrown)))
 

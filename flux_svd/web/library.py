@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import json
-import re
 import secrets
 import threading
 import time
@@ -27,8 +26,9 @@ from flux_svd.artifact import SOURCE_TYPE
 from flux_svd.catalog import MODELS
 from flux_svd.errors import FluxSvdError, InvalidRequest
 from flux_svd.library import KEYFRAME_MARK, Item, Library
+from flux_svd.recipe import VideoRecipe, recipe_from_json
 from flux_svd.results import sidecar_of
-from flux_svd.trash import FOLDER
+from flux_svd.web import query
 from flux_svd.web.owner import may_list, owner_of
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.thumbs import Thumbs
@@ -38,7 +38,6 @@ MAX_CHOSEN = 500  # results of one wish
 
 _LOOK_AGAIN = 2.0  # seconds between two looks at the folder
 _TICKETS = 100
-_TRASH_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}\Z")
 
 
 class LibraryRoutes:
@@ -74,12 +73,12 @@ class LibraryRoutes:
         if not may_list(request):
             return {"items": [], "more": False, "models": []}
         asked, owner = request.query_params, owner_of(request.cookies)
-        offset = int(_number(asked.get("offset"), "offset") or 0)
+        offset = query.whole(asked, "offset", 0)
         library = self._open(look=offset == 0)
         found = library.search(
             asked.get("words", "")[:400], kind=asked.get("kind") or None, model=asked.get("model") or None,
-            since=_number(asked.get("since"), "since"), until=_number(asked.get("until"), "until"),
-            min_score=_number(asked.get("score"), "score"), starred=True if asked.get("starred") else None, owner=owner,
+            since=query.number(asked, "since"), until=query.number(asked, "until"),
+            min_score=query.number(asked, "score"), starred=True if asked.get("starred") else None, owner=owner,
             limit=PAGE + 1, offset=offset, best_first=asked.get("order") == "best", with_keyframes=bool(asked.get("keyframes")),
         )  # fmt: skip
         shown = [self._shown(item, owner) for item in found[:PAGE]]
@@ -112,7 +111,7 @@ class LibraryRoutes:
         return await self._picture(path)
 
     async def trash_thumb(self, request: Request) -> Response:
-        path = await run_in_threadpool(self._thrown, request.path_params["thrown_id"], owner_of(request.cookies))
+        path = await run_in_threadpool(self._open().thrown, request.path_params["thrown_id"], owner_of(request.cookies))
         return await self._picture(path)
 
     def star(self, request: Request, told: Any) -> dict[str, Any]:
@@ -136,7 +135,7 @@ class LibraryRoutes:
         owner = owner_of(request.cookies)
         found = []
         for thrown in reversed(self._open().trash()):
-            path = self._thrown(thrown.id, owner)
+            path = self._open().thrown(thrown.id, owner)
             if path is not None:
                 prompt = files.read_json(sidecar_of(path)).get("request", {}).get("prompt", "")
                 found.append({"id": thrown.id, "prompt": prompt or path.name, "at": thrown.at, "kind": _kind(path)})
@@ -146,7 +145,7 @@ class LibraryRoutes:
         """Put results back from the trash."""
         owner = owner_of(request.cookies)
         ids = _ids(told)
-        if any(self._thrown(one, owner) is None for one in ids):
+        if any(self._open().thrown(one, owner) is None for one in ids):
             raise _NotFound
         for one in ids:
             self._open().restore(one)
@@ -201,14 +200,14 @@ class LibraryRoutes:
         sidecar = files.read_json(sidecar_of(item.path))
         recipe = sidecar.get("recipe", {})
         address = "" if item.problem and not item.path.is_file() else self._shelf.put(item.path, owner)
+        frames, fps = _length(recipe)
         scale = sidecar.get("enlarged", {}).get("scale", 1)
-        frames = sum((part["frames"] - 1) // part["stride"] for part in recipe.get("transitions", ())) + 1
         return {
             "id": address.split("/")[1] if address else "", "address": address, "kind": item.kind, "prompt": item.prompt,
             "alt": sidecar.get("alt") or item.prompt, "model": item.model, "made": item.made, "score": item.score,
             "starred": item.starred, "problem": item.problem, "width": scale * recipe.get("width", 1),
             "height": scale * recipe.get("height", 1),
-            "seconds": round(frames / recipe["fps"], 2) if "fps" in recipe else None, "frames": frames, "fps": recipe.get("fps"),
+            "seconds": round(frames / fps, 2) if frames and fps else None, "frames": frames, "fps": fps,
             "seed": _exact(recipe.get("seed", sidecar.get("request", {}).get("seed"))),
         }  # fmt: skip
 
@@ -221,16 +220,6 @@ class LibraryRoutes:
     def _chosen(self, request: Request, told: Any) -> list[Path]:
         owner = owner_of(request.cookies)
         return [self._mine(one, owner) for one in _ids(told)]
-
-    def _thrown(self, thrown_id: str, owner: str) -> Path | None:
-        """Return the media file in the trash under this id if it is the owner's."""
-        if not _TRASH_ID.match(thrown_id):
-            return None
-        folder = self._outputs.resolve() / FOLDER / thrown_id
-        media = [path for path in folder.glob("*") if path.suffix in (".png", ".mp4")]
-        if len(media) != 1 or str(files.read_json(sidecar_of(media[0])).get("owner", "")) != owner:
-            return None
-        return media[0]
 
     async def _picture(self, path: Path | None) -> Response:
         data = await run_in_threadpool(self._thumbs.read, path) if path is not None else None
@@ -294,18 +283,6 @@ def _ids(told: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _number(text: str | None, field: str) -> float | None:
-    if not text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not -1e12 < number < 1e12:
-        raise InvalidRequest(field, text, "a number")
-    return number
-
-
 def _compact(request: Any) -> dict[str, Any]:
     """Return the request without what was left open."""
     return {key: value for key, value in request.items() if value not in (None, [], "")} if isinstance(request, dict) else {}
@@ -318,6 +295,15 @@ def _exact(value: Any) -> Any:
     if isinstance(value, list):
         return [_exact(one) for one in value]
     return str(value) if isinstance(value, int) and abs(value) > 2**53 else value
+
+
+def _length(recipe: Any) -> tuple[int | None, int | None]:
+    """Return (frames, frames a second) of a film's recipe; None for a picture, and for a film of another version's recipe."""
+    try:
+        made = recipe_from_json(json.dumps(recipe))
+    except ValueError:
+        return None, None
+    return (made.frames, made.fps) if isinstance(made, VideoRecipe) else (None, None)
 
 
 def _kind(path: Path) -> str:

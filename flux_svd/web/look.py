@@ -133,7 +133,7 @@ def login_style() -> str:
 
 def page_head() -> str:
     """Return what goes into the page's <head>."""
-    names = ("words", "library", "models", "queue", "film", "page")
+    names = ("words", "parts", "library", "models", "queue", "film", "page")
     scripts = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in names)
     return (
         '<meta name="viewport" content="width=device-width,initial-scale=1,viewport-fit=cover">'

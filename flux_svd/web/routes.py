@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from flux_svd.errors import DiskFull, DoesNotFit, FluxSvdError, InvalidRequest, ModelUnavailable, QueueFull, StorageFailed
 from flux_svd.job import ENDED
+from flux_svd.web import query
 from flux_svd.web.actions import ACTIONS, Action, Actions, NotFound, NotNow
 from flux_svd.web.owner import may_list, owner_of
 from flux_svd.web.queued import LOOK_SECONDS, TELL_SECONDS
@@ -68,7 +69,7 @@ def endpoints(actions: Actions, send: Callable[..., Response]) -> list[Endpoint]
         if not may_list(request):
             return JSONResponse({"jobs": [], "paused": False})
         asked = request.query_params
-        owner, limit = owner_of(request.cookies), _whole(asked, "limit", 50)
+        owner, limit = owner_of(request.cookies), query.whole(asked, "limit", 50)
         return JSONResponse(await run_in_threadpool(actions.jobs, owner, asked.get("state", ""), limit))
 
     async def job(request: Request) -> Response:
@@ -81,7 +82,7 @@ def endpoints(actions: Actions, send: Callable[..., Response]) -> list[Endpoint]
         return StreamingResponse(_events(actions, first, owner), media_type="text/event-stream", headers=headers)
 
     async def result(request: Request) -> Response:
-        number = _whole(request.path_params, "number", 1)
+        number = query.whole(request.path_params, "number", 1)
         path = await run_in_threadpool(actions.result, request.path_params["id"], number, owner_of(request.cookies))
         return await run_in_threadpool(functools.partial(send, path, download="download" in request.query_params))
 
@@ -104,8 +105,8 @@ def endpoints(actions: Actions, send: Callable[..., Response]) -> list[Endpoint]
         asked = request.query_params
         found = functools.partial(
             actions.search, owner_of(request.cookies), asked.get("words", ""), asked.get("kind"), asked.get("model"),
-            since=_number(asked, "since"), until=_number(asked, "until"), min_score=_number(asked, "min_score"),
-            starred=_truth(asked, "starred"), limit=_whole(asked, "limit", 50), offset=_whole(asked, "offset", 0),
+            since=query.number(asked, "since"), until=query.number(asked, "until"), min_score=query.number(asked, "min_score"),
+            starred=query.truth(asked, "starred"), limit=query.whole(asked, "limit", 50), offset=query.whole(asked, "offset", 0),
         )  # fmt: skip
         return JSONResponse(await run_in_threadpool(found))
 
@@ -118,7 +119,7 @@ def endpoints(actions: Actions, send: Callable[..., Response]) -> list[Endpoint]
         return await run_in_threadpool(functools.partial(send, item.path, download="download" in request.query_params))
 
     async def star(request: Request) -> Response:
-        starred = _truth(request.query_params, "starred") is not False
+        starred = query.truth(request.query_params, "starred") is not False
         named, owner = request.query_params.get("file", ""), owner_of(request.cookies)
         return JSONResponse(await run_in_threadpool(actions.star, named, starred, owner))
 
@@ -227,30 +228,3 @@ async def _fields(request: Request) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InvalidRequest("body", type(fields).__name__, "an object of the fields of a request")
     return fields
-
-
-def _whole(asked: Mapping[str, str], name: str, default: int) -> int:
-    text = asked.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise InvalidRequest(name, text, "a whole number from 0")
-    return int(text)
-
-
-def _number(asked: Mapping[str, str], name: str) -> float | None:
-    text = asked.get(name)
-    if text is None or text == "":
-        return None
-    try:
-        value = float(text)
-        if abs(value) < 1e15:  # NaN is not
-            return value
-    except ValueError:
-        pass
-    raise InvalidRequest(name, text, "a number")
-
-
-def _truth(asked: Mapping[str, str], name: str) -> bool | None:
-    text = asked.get(name, "")
-    if text not in ("", "true", "false"):
-        raise InvalidRequest(name, text, "true or false")
-    return None if text == "" else text == "true"

@@ -1,30 +1,12 @@
 // The library: a grid that grows while one scrolls, one result at a time or several, the trash. Asks our own routes only.
 window.fluxLibrary = (root, tell) => {
-  const say = window.fluxWords.say;
+  const say = window.fluxWords.say, tag = window.fluxParts.tag;
+  const ask = (address, told) => window.fluxParts.ask(`library/${address}`, told);
   const $ = (what) => root.querySelector(what);
   const grid = $("#lib_grid"), bar = $("#lib_chosen"), sheet = $("#lib_sheet"), note = $("#lib_note"), end = $("#lib_end");
   let items = [], more = true, busy = false, question = 0, inTrash = false, choosing = false;
   const chosen = new Set();
 
-  const ask = async (address, told) => {
-    const answer = await fetch(`library/${address}`, told === undefined ? { cache: "no-store" } : {
-      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(told),
-    });
-    const data = await answer.json();
-    if (!answer.ok) throw new Error(data.detail);
-    return data;
-  };
-  const tag = (name, attributes = {}, ...inside) => {
-    const element = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) {
-      if (value === false || value === null || value === undefined) continue;
-      if (key === "text") element.textContent = value;
-      else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-      else element.setAttribute(key, value === true ? "" : value);
-    }
-    element.append(...inside.filter(Boolean));
-    return element;
-  };
   const own = (text) => tag("bdi", { text });
   const told = (text, bad = false) => { note.textContent = text; note.classList.toggle("bad", bad); };
   const guarded = (action) => async (...given) => {
@@ -160,6 +142,7 @@ window.fluxLibrary = (root, tell) => {
   const fact = (what, ...value) => tag("li", {}, tag("span", { text: what }), tag("div", {}, ...value));
   const media = (item, fit = "") => {
     if (item.kind === "image") return tag("img", { src: item.address, alt: item.alt, class: fit });
+    if (!item.frames) return tag("video", { src: item.address, controls: true, "aria-label": item.alt }); // of another version
     const video = tag("video", { src: item.address, loop: true, playsinline: true, preload: "auto", "aria-label": item.alt,
       "data-fps": item.fps, "data-frames": item.frames });
     video.muted = true;

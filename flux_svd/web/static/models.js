@@ -1,31 +1,13 @@
 // The models: what fits and why, licences, downloads with rate and time left. Asks our own routes only.
 window.fluxModels = (root) => {
   const say = window.fluxWords.say;
+  const { tag, ask } = window.fluxParts;
   const list = root.querySelector("#mod_list"), note = root.querySelector("#mod_note"), unload = root.querySelector("#mod_unload");
   let timer, drawn = "";
   const gib = (bytes) => (bytes >= 2 ** 30 / 10 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${Math.round(bytes / 2 ** 20)} MiB`);
   const time = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min`
     : `${(seconds / 3600).toFixed(1)} h`);
-  const tag = (name, attributes = {}, ...inside) => {
-    const element = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) {
-      if (value === false || value === null || value === undefined) continue;
-      if (key === "text") element.textContent = value;
-      else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-      else element.setAttribute(key, value === true ? "" : value);
-    }
-    element.append(...inside.filter(Boolean));
-    return element;
-  };
   const own = (text) => tag("bdi", { text });
-  const ask = async (address, told) => {
-    const answer = await fetch(address, told === undefined ? { cache: "no-store" } : {
-      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(told),
-    });
-    const data = await answer.json();
-    if (!answer.ok) throw new Error(data.detail);
-    return data;
-  };
   const act = (what, model) => async () => {
     try {
       const data = await ask(`models/${what}`, model ? { model } : {});

@@ -1,19 +1,9 @@
 // The queue: what waits, runs and has ended. Opened from the bar; asks our own routes, and only while it is open.
 window.fluxQueue = (root) => {
-  const say = window.fluxWords.say;
+  const say = window.fluxWords.say, tag = window.fluxParts.tag;
   const panel = root.querySelector("#jobs"), list = panel.querySelector("ul"), note = panel.querySelector("[role=alert]");
   let timer, drawn = "";
   const opener = () => document.querySelector("[data-queue]");
-  const tag = (name, attributes = {}, ...inside) => {
-    const element = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) {
-      if (key === "text") element.textContent = value;
-      else if (key === "onclick") element.addEventListener("click", value);
-      else element.setAttribute(key, value);
-    }
-    element.append(...inside.filter(Boolean));
-    return element;
-  };
   const ask = async (address, method = "GET") => {
     const answer = await fetch(`api/v1/jobs${address}`, { method, cache: "no-store" });
     const told = await answer.json();
