@@ -191,7 +191,7 @@ class Run:
             return cover(given, recipe.width, recipe.height)
 
     def _open_given(self, recipe: GivenPicture) -> Image.Image:
-        with Image.open(self.store.picture(recipe.sha256)) as given:
+        with Image.open(self.store.picture(recipe.sha256, field="picture")) as given:
             return cover(given, recipe.width, recipe.height)
 
     def _draw(self, recipe: ImageRecipe) -> tuple[ImageRecipe, Image.Image]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from flux_svd import files
-from flux_svd.errors import InvalidRequest
+from flux_svd.errors import InvalidRequest, UnreadableFile
 from flux_svd.pictures import encode_png, read_picture
 
 StageKind = Literal["png", "npy", "mp4", "json", "latents", "webp"]
@@ -54,6 +54,8 @@ class Store:
     def keep_picture(self, source: Path | bytes, *, field: str = "references") -> str:
         """Return the id (sha256 of the sanitised PNG) under which the given picture is kept; it is never evicted.
 
+        A kept one that was damaged meanwhile is whole again after that.
+
         Raises:
             UnreadableFile: the picture cannot be used.
             DiskFull: there is no room.
@@ -61,19 +63,24 @@ class Store:
         data = encode_png(read_picture(source, field=field))
         picture_id = hashlib.sha256(data).hexdigest()
         path = self.home / "pictures" / f"{picture_id}.png"
-        if not path.exists():
+        if _digest(path) != picture_id:
             files.write_atomically(path, data)
         return picture_id
 
     def picture(self, picture_id: str, *, field: str = "references") -> Path:
-        """Return the file of a kept picture.
+        """Return the file of a kept picture, after comparing its bytes with those that were given.
 
         Raises:
             InvalidRequest: there is no such picture.
+            UnreadableFile: its file is damaged.
         """
         path = self.home / "pictures" / f"{picture_id}.png"
         if len(picture_id) != 64 or not set(picture_id) <= set("0123456789abcdef") or not path.is_file():
             raise InvalidRequest(field, picture_id, "the id of a picture that was given to this machine before")
+        if _digest(path) != picture_id:
+            raise UnreadableFile(
+                field, picture_id, f"a kept picture that is whole; {path} is damaged: give the picture again, or leave it out"
+            )
         return path
 
     def keep_stage(self, fingerprint: str, kind: StageKind, data: bytes, facts: Mapping[str, Any] | None = None) -> None:
@@ -173,6 +180,14 @@ class Store:
             with suppress(ValueError):  # its run has not begun yet
                 pinned |= set(json.loads(data))
         return pinned
+
+
+def _digest(path: Path) -> str:
+    """Return the sha256 of a file; "" where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _sidecar(path: Path) -> Path:
