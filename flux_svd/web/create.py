@@ -8,18 +8,24 @@ from typing import Any
 
 import gradio as gr
 
-from flux_svd.artifact import load_request
+from flux_svd import again
 from flux_svd.catalog import ModelSpec
 from flux_svd.errors import FluxSvdError, UnreadableFile
+from flux_svd.plan import Plan
 from flux_svd.pocket.world import unknown_words
+from flux_svd.presets import Preset
+from flux_svd.recipe import VideoRecipe, candidates_of
 from flux_svd.request import ImageRequest, Request
 from flux_svd.storyboard import suggest_kind
 from flux_svd.web import fields, parts, results
 from flux_svd.web.create_job import PictureJob
-from flux_svd.web.desk import Desk
+from flux_svd.web.desk import Desk, visitor_of
+from flux_svd.web.efforts import USUAL, effort_choices
+from flux_svd.web.extras import Extras
+from flux_svd.web.fields import COUNTS, SQUARE, PictureForm
 from flux_svd.web.parts import QUIET, Update, esc, show
-from flux_svd.web.references import References
-from flux_svd.web.results import Results
+from flux_svd.web.references import References, small_given
+from flux_svd.web.results import Partner, Results
 
 EXAMPLE = "a red circle on a blue background"
 
@@ -46,19 +52,23 @@ class CreatePage:
             self.shape,
             self.count,
             self.model,
+            self.effort,
             self.seed,
             self.fresh,
             self.steps,
             self.guidance,
             self.negative,
             self.references.ids,
-        ]
-        self.form = [*self.wish, self.references.area]
+            self.extras.fields,
+        ]  # in the order of `PictureForm`
+        self.told = [self.line, self.facts, self.effort]
+        self.form = [*self.wish, self.references.area, self.extras.area]
         self._wire()
 
     def _build_ask(self) -> None:
         self.prompt = gr.Textbox(EXAMPLE, label="Prompt", lines=2, max_lines=8, elem_id="f_prompt", interactive=True)
         self.about = show(elem_id="c_about", elem_classes="hint", clickable=True)
+        self.extras = Extras()
         with gr.Row(elem_id="go"):
             self.start = gr.Button("Generate", variant="primary", elem_id="gen", min_width=0)
             self.stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False, min_width=0)
@@ -68,20 +78,28 @@ class CreatePage:
     def _build_see(self, spec: ModelSpec) -> None:
         with gr.Row(elem_id="c_top"):
             self.stat = show(parts.status("Ready", "an example is filled in"), elem_id="stat")
-            self.acts = show(elem_id="c_acts", elem_classes="acts", clickable=True)
+            self.acts = gr.HTML(apply_default_css=False, js_on_load=results.ACT, elem_id="c_acts", elem_classes="acts")
         self.pic = show(results.empty(*spec.size), elem_id="pic")
         self.row = show(elem_id="c_row", elem_classes="hint", clickable=True)
 
     def _build_settings(self, spec: ModelSpec) -> None:
+        self.effort = gr.Radio(
+            effort_choices(self.desk, PictureForm(EXAMPLE, SQUARE, 1, "auto", USUAL, "", True, "", "", "", (), {}), None),
+            value=USUAL,
+            label="Quality, with time and memory here",
+            elem_id="f_preset",
+            elem_classes="seg",
+            interactive=True,
+        )
         self.shape = gr.Radio(
             fields.shape_choices(spec),
-            value="1:1",
+            value=SQUARE,
             label="Shape",
             elem_id="f_width",
             elem_classes=["seg", "shape"],
             interactive=True,
         )
-        self.count = gr.Radio([1, 2, 4], value=1, label="Pictures", elem_id="f_count", elem_classes="seg", interactive=True)
+        self.count = gr.Radio(COUNTS, value=1, label="Pictures", elem_id="f_count", elem_classes="seg", interactive=True)
         with gr.Accordion("References", open=False, visible="references" in spec.obeys) as self.references_fold:
             self.references = References(self.desk)
         with gr.Accordion("Settings", open=False, elem_id="c_fold"):
@@ -98,7 +116,12 @@ class CreatePage:
                 )
             with gr.Row(elem_classes="pair"):
                 self.steps = gr.Textbox(
-                    label="Steps", placeholder=str(spec.steps), elem_id="f_steps", interactive=True, max_lines=1, min_width=0
+                    label="Steps",
+                    placeholder=str(fields.steps_of(spec, USUAL)),
+                    elem_id="f_steps",
+                    interactive=True,
+                    max_lines=1,
+                    min_width=0,
                 )
                 self.guidance = gr.Textbox(
                     label="Guidance",
@@ -139,19 +162,31 @@ class CreatePage:
     def _wire(self) -> None:
         self.seen = [
             self.stat, self.line, self.pic, self.row, self.acts, self.stop, self.results, self.seed, self.used_seed, self.facts,
-            self.job, self.mark,
+            self.job, self.mark, self.effort,
         ]  # fmt: skip
         begun = self.start.click(self.work.begin, self.wish, self.seen, concurrency_limit=None, trigger_mode="once", **QUIET)
         begun.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
         self.watch_after(begun.success)
+        varied = self.acts.submit(self.work.vary, [self.results, *self.wish], self.seen, trigger_mode="once", **QUIET)
+        varied.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
+        self.watch_after(varied.success)
+        self.acts.expand(self.work.enlarge, [self.results, self.model], self.seen, trigger_mode="once", **QUIET)
         self.stop.click(self.work.halt, self.job, None, queue=False, api_visibility="private")
-        self.row.click(self.pick, self.results, self.seen, **QUIET)
+        self.row.click(self.pick, [self.results, self.model], self.seen, **QUIET)
+        self.acts.click(self.compare, [self.results, self.model], self.seen, **QUIET)
+        self.acts.click(
+            self.reuse,
+            [self.results, self.references.ids],
+            [self.seed, self.fresh, self.references.ids, self.references.area, self.references_fold, self.stat],
+            **QUIET,
+        ).then(self.look_ahead, self.wish, self.told, **QUIET)
         self.model.change(
             self.choose_model,
-            [self.model, self.shape],
-            [self.shape, self.steps, self.guidance, self.negative, self.references_fold],
+            [self.model, self.shape, self.effort, self.results],
+            [self.shape, self.steps, self.guidance, self.negative, self.references_fold, self.acts],
             **QUIET,
         )
+        self.effort.input(self.choose_effort, [self.effort, self.model], self.steps, **QUIET)
         gr.on(
             [self.prompt.change, self.model.change],
             self.read_prompt,
@@ -160,19 +195,19 @@ class CreatePage:
             trigger_mode="always_last",
             **QUIET,
         )
-        self.references.wire().then(self.look_ahead, self.wish, [self.line, self.facts], **QUIET)
-        plain = [
-            box.change for box in (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt)
-        ]
+        for area in (self.references, self.extras):
+            area.wire().then(self.look_ahead, self.wish, self.told, **QUIET)
+        boxes = (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt, self.effort)
         gr.on(
-            [*plain, self.seed.change],
+            [*(box.change for box in boxes), self.seed.change],
             self.look_ahead,
             self.wish,
-            [self.line, self.facts],
+            self.told,
             trigger_mode="always_last",
             **QUIET,
         )
-        gr.on([self.shape.change, self.model.change], self.show_shape, [self.results, *self.wish], self.pic, **QUIET)
+        resized = [self.shape.change, self.model.change, self.effort.change]
+        gr.on(resized, self.show_shape, [self.results, *self.wish], self.pic, **QUIET)
         # A seed that no run has put there was typed: it is meant to be used.
         self.seed.change(
             lambda seed, used: False if seed.strip() not in ("", used) else gr.skip(),
@@ -190,16 +225,29 @@ class CreatePage:
         watched.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
 
     def look_ahead(self, *wish: Any) -> Update:
-        """Show the plan before it is paid for, or what stands against it."""
+        """Show the plan before it is paid for, or what stands against it, and what each effort would cost."""
+        form = PictureForm(*wish)
         try:
-            plan = self.desk.plan(fields.image_fields(self.desk, *wish))
+            plan = self.desk.plan(fields.image_fields(self.desk, form))
         except FluxSvdError as error:
-            return {self.line: parts.problem(error), self.facts: ""}
-        return {self.line: parts.plan_line(plan, self.desk), self.facts: parts.plan_facts(plan)}
+            efforts = gr.Radio(choices=effort_choices(self.desk, form, None))
+            return {self.line: parts.problem(error), self.facts: "", self.effort: efforts}
+        return {**self.planned(plan), self.effort: gr.Radio(choices=effort_choices(self.desk, form, plan))}
+
+    def planned(self, plan: Plan) -> Update:
+        """Return what is told of a plan: size, steps, time and memory, and every decision."""
+        first = plan.recipes[0]
+        size = ""
+        if not isinstance(first, VideoRecipe):
+            [recipe, *_] = candidates_of(first)
+            size = f'<div class="quiet">{recipe.width} × {recipe.height} · {recipe.steps} steps</div>'
+        return {self.line: size + parts.plan_line(plan, self.desk), self.facts: parts.plan_facts(plan)}
 
     def show_shape(self, now: Results, *wish: Any) -> Any:
         """Return the empty place in the chosen shape, as long as there is no picture."""
-        return gr.skip() if now.pictures else results.empty(*fields.size_of(self.desk, wish))
+        form = PictureForm(*wish)
+        size = fields.size_of(self.desk.resolve(form.model), form.preset, form.shape)
+        return gr.skip() if now.pictures else results.empty(*size)
 
     def read_prompt(self, prompt: str, model: str) -> str:
         """Return what can be said about the words: a film meant, or words the pocket model does not know."""
@@ -217,27 +265,59 @@ class CreatePage:
                 notes.append(f'<p class="quiet">The pocket model does not know and ignores: <bdi>{esc(words)}</bdi></p>')
         return "".join(notes)
 
-    def choose_model(self, name: str, shape: str) -> list[Any]:
+    def choose_model(self, name: str, shape: str, effort: Preset | None, now: Results) -> list[Any]:
         spec = self.desk.resolve(name)
+        choices = fields.shape_choices(spec, shape)
         return [
-            gr.Radio(choices=fields.shape_choices(spec), value=shape if shape in fields.shapes_of(spec) else "1:1"),
-            gr.Textbox(placeholder=str(spec.steps)),
+            gr.Radio(choices=choices, value=shape if shape in dict(choices).values() else SQUARE),
+            gr.Textbox(placeholder=str(fields.steps_of(spec, effort))),
             gr.Textbox(placeholder=f"{spec.guidance:g}", visible="guidance" in spec.obeys),
             gr.Textbox(visible="negative_prompt" in spec.obeys),
             gr.Accordion(visible="references" in spec.obeys),
+            results.actions(now, spec) if now.pictures else "",
         ]
 
-    def pick(self, event: gr.EventData, now: Results) -> Update:
-        index = int(event._data["i"])
-        if not 0 <= index < len(now.pictures):
-            return {self.results: now}
-        now = replace(now, chosen=index)
-        return {**self.drawn(now), self.results: now, self.stat: results.done(now)}
+    def choose_effort(self, effort: Preset, model: str) -> Any:
+        """Return the field of steps as the effort fills it; what is typed after that goes before it."""
+        return gr.Textbox("", placeholder=str(fields.steps_of(self.desk.resolve(model), effort)))
+
+    def pick(self, event: gr.EventData, now: Results, model: str) -> Update:
+        """Make another candidate the large picture, or compare with another partner."""
+        index, what = int(event._data["i"]), event._data["do"]
+        if what == "beside" and 0 <= index < len(now.partners):
+            return self._redrawn(replace(now, beside=index), model)
+        if what == "pick" and 0 <= index < len(now.pictures):
+            return self._redrawn(replace(now, chosen=index), model)
+        return {self.results: now}
+
+    def compare(self, event: gr.EventData, now: Results, model: str) -> Update:
+        """Lay the large picture over another one, or show it alone again."""
+        what = event._data["do"]
+        if not now.pictures or what not in ("compare", "leave"):
+            return {self.results: gr.skip()}
+        partners = results.partners_of(now, self._references_of(now)) if what == "compare" else ()
+        return self._redrawn(replace(now, partners=partners, beside=0), model)
+
+    def reuse(self, request: gr.Request, event: gr.EventData, now: Results, references: tuple[str, ...]) -> Update:
+        """Take the large picture's seed, or the picture itself as one to draw after."""
+        what = event._data["do"]
+        if now.pictures and what == "seed":
+            return {self.seed: str(now.large.seed), self.fresh: False}
+        if not now.pictures or what != "reference":
+            return {self.seed: gr.skip()}
+        path = self.desk.path_of(now.large.address, visitor_of(request))
+        if path is None:
+            return {self.stat: parts.status("Not found")}
+        try:
+            added = self.references.added(references, self.desk.keep_picture(path))
+        except FluxSvdError as error:
+            return {self.stat: parts.refused(error)}
+        return {**added, self.references_fold: gr.Accordion(open=True), self.stat: parts.status("Added as a reference")}
 
     def restore(self, path: str) -> tuple[Request | None, str]:
-        """Return the request in a dropped file and a line that says so, or why not."""
+        """Return the request that makes a dropped file again and a line that says so, or why not."""
         try:
-            request = load_request(Path(path))
+            request = again.request_of(Path(path))
         except FluxSvdError as error:
             return None, parts.problem(
                 error if not isinstance(error, UnreadableFile) else UnreadableFile("file", Path(path).name, error.allowed)
@@ -245,28 +325,51 @@ class CreatePage:
         return request, '<div role="status" class="quiet">Its settings are back.</div>'
 
     def filled(self, request: ImageRequest) -> Update:
-        """Return the form as this request fills it."""
+        """Return the form as this request fills it, and what of it could not come back."""
         known = request.model == "auto" or request.model in {spec.name for spec in self.desk.image_models()[0]}
         name = request.model if known else "auto"
         spec = self.desk.resolve(name)
         references = tuple(one for one in request.references if self.desk.has_picture(one))
+        extra = fields.extra_of(request, spec)
+        lost = [] if known else [f"{request.model} is not ready on this machine; the best here takes its place."]
+        if len(references) < len(request.references):
+            lost.append(f"References that are not on this machine: {len(request.references) - len(references)}.")
+        if "start" in extra and not self.desk.has_picture(extra["start"]):
+            lost.append("The picture it began at is not on this machine.")
+            extra = {name: value for name, value in extra.items() if name not in ("start", "strength")}
+        shape = fields.shape_named(spec, request)
         return {
             self.prompt: request.prompt,
             self.model: name,
-            self.shape: gr.Radio(
-                choices=fields.shape_choices(spec), value=fields.shape_named(spec, request.width, request.height)
-            ),
-            self.count: request.count if request.count in (1, 2, 4) else 1,
+            self.shape: gr.Radio(choices=fields.shape_choices(spec, shape), value=shape),
+            self.count: gr.Radio(choices=sorted({*COUNTS, request.count}), value=request.count),
+            self.effort: request.preset,
             self.seed: "" if request.seed is None else str(request.seed),
             self.fresh: request.seed is None,
-            self.steps: "" if request.steps is None else str(request.steps),
+            self.steps: gr.Textbox(
+                "" if request.steps is None else str(request.steps), placeholder=str(fields.steps_of(spec, request.preset))
+            ),
             self.guidance: "" if request.guidance is None else f"{request.guidance:g}",
             self.negative: request.negative_prompt or "",
-            self.references.ids: references,
-            self.references.area: self.references.drawn(references),
+            **self.references.shown(references),
+            **self.extras.filled(extra, lost),
         }
 
-    def drawn(self, now: Results, width: int = 1, height: int = 1) -> Update:
+    def drawn(self, now: Results, model: str, width: int = 1, height: int = 1) -> Update:
+        """Return the pictures of a run and what can be done with the large one."""
         if not now.pictures:
             return {self.pic: results.empty(width, height), self.row: "", self.acts: ""}
-        return {self.pic: results.large(now.large), self.row: results.row(now), self.acts: results.actions(now.large)}
+        acts = results.actions(now, self.desk.resolve(model))
+        return {self.pic: results.stage(now), self.row: results.row(now), self.acts: acts}
+
+    def _redrawn(self, now: Results, model: str) -> Update:
+        return {**self.drawn(now, model), self.results: now, self.stat: results.done(now)}
+
+    def _references_of(self, now: Results) -> list[Partner]:
+        """Return the stored pictures the large one was drawn after, as far as they are here."""
+        large = now.large
+        ids = [one for one in large.references if self.desk.has_picture(one)]
+        return [
+            Partner(small_given(self.desk, one, large.height), f"Reference {n}", large.width, large.height)
+            for n, one in enumerate(ids, 1)
+        ]

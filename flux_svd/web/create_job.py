@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
+from flux_svd import again, presets
 from flux_svd.artifact import ImageArtifact
 from flux_svd.errors import Cancelled, FluxSvdError
 from flux_svd.plan import Plan
@@ -18,8 +18,9 @@ from flux_svd.progress import Progress
 from flux_svd.request import ImageRequest
 from flux_svd.web import fields, parts, results
 from flux_svd.web.desk import Visitor, visitor_of
+from flux_svd.web.fields import PictureForm
 from flux_svd.web.parts import Update
-from flux_svd.web.results import Results, Shown
+from flux_svd.web.results import Results
 from flux_svd.web.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -35,18 +36,45 @@ class PictureJob:
 
     def begin(self, request: gr.Request, *wish: Any) -> Update:
         """Start the work and return the page as it then stands; `watch` goes on from there."""
+        return self._begun(lambda: fields.image_fields(self.desk, PictureForm(*wish)), visitor_of(request))
+
+    def vary(self, request: gr.Request, event: gr.EventData, now: Results, *wish: Any) -> Update:
+        """Start pictures near the large one: with its settings and seed, whatever stands in the form."""
+        visitor = visitor_of(request)
+        path = self.desk.path_of(now.large.address, visitor) if now.pictures else None
+        if path is None:
+            return {self.page.stat: parts.status("Not found"), self.page.job: ""}
+        how_far = (presets.VARIATION, presets.VARIATION_FAR)[int(event._data["i"])]
+        return self._begun(lambda: {**again.wish_near(path), "variation": how_far}, visitor)
+
+    def enlarge(self, request: gr.Request, event: gr.EventData, now: Results, model: str) -> Iterator[Update]:
+        """Make a larger copy of the large picture and show it beside it."""
+        page, visitor, scale = self.page, visitor_of(request), int(event._data["i"])
+        path = self.desk.path_of(now.large.address, visitor) if now.pictures else None
+        if path is None:
+            yield {page.stat: parts.status("Not found")}
+            return
+        yield {page.stat: parts.status("Enlarging"), page.acts: ""}
+        try:
+            made = self.desk.enlarge(path, scale)
+        except FluxSvdError as error:
+            yield {**page.drawn(now, model), page.stat: parts.refused(error)}
+            return
+        after = now.with_copy(results.enlarged(now.large, self.desk.address(made, visitor), scale))
+        yield {**page.drawn(after, model), page.results: after, page.stat: results.done(after)}
+
+    def _begun(self, wished: Callable[[], dict[str, Any]], visitor: Visitor) -> Update:
         page = self.page
         try:
-            plan = self.desk.plan(fields.image_fields(self.desk, *wish))
-            job = self.desk.start(plan, visitor_of(request))
+            plan = self.desk.plan(wished())
+            job = self.desk.start(plan, visitor)
         except FluxSvdError as error:
             return {page.stat: parts.not_started(), page.line: parts.problem(error), page.job: ""}
         return {
+            **page.planned(plan),
             page.stat: parts.status("Starting", part=0),
             page.stop: gr.Button(visible=True),
             page.acts: "",
-            page.line: parts.plan_line(plan, self.desk),
-            page.facts: parts.plan_facts(plan),
             page.job: job,
             page.mark: parts.job_mark(job, self.desk),
         }
@@ -70,19 +98,20 @@ class PictureJob:
                         last = item
                         yield {page.stat: parts.progress_status(item, "picture"), **self._live(item, plan)}
                     elif isinstance(item, ImageArtifact):
-                        shown = (*made.pictures, self._shown(item, visitor))
+                        shown = (*made.pictures, results.shown(item, self.desk.address(item.path, visitor)))
                         made = replace(made, pictures=shown, seconds=made.seconds + item.run.seconds)
-                        yield {page.pic: results.large(made.pictures[-1]), page.row: results.row(made)}
+                        newest = replace(made, chosen=len(shown) - 1)
+                        yield {page.pic: results.stage(newest), page.row: results.row(newest)}
             ending = results.done(made)
         except Cancelled:
             ending = parts.status("Stopped", f"at step {last.step} of {last.steps}" if last.steps else "")
         except FluxSvdError as error:
             ending = parts.refused(error)
         if is_newest():
-            after = made if made.pictures else before
+            after = made.after(before) if made.pictures else replace(before, partners=())
             yield {
                 **await run_in_threadpool(page.look_ahead, *wish),  # its time is better known now
-                **page.drawn(after, plan.recipes[0].width, plan.recipes[0].height),
+                **page.drawn(after, PictureForm(*wish).model, plan.recipes[0].width, plan.recipes[0].height),
                 page.stat: ending,
                 page.results: after,
                 page.stop: gr.Button(visible=False),
@@ -104,19 +133,3 @@ class PictureJob:
             return {}
         picture = parts.preview(progress.preview, f"Preview: {plan.request.prompt}")
         return {self.page.pic: f'<div class="stage">{picture}</div>'}
-
-    def _shown(self, made: ImageArtifact, visitor: Visitor) -> Shown:
-        recipe = made.recipe
-        pocket = parts.is_pocket(recipe.model)
-        facts = [f"{recipe.width} × {recipe.height}", f"seed {recipe.seed}"]
-        return Shown(
-            address=self.desk.address(made.path, visitor),
-            prompt=recipe.prompt,
-            width=recipe.width,
-            height=recipe.height,
-            seed=recipe.seed,
-            model=recipe.model,
-            score=parts.match_words(made.run.scores, made.run.scores.get("clip_cosine")),
-            facts=" · ".join([*facts, *(["made by a pocket model"] if pocket else []), *parts.notes_of(made.run)]),
-            settings=json.dumps(results.settings_of(made), ensure_ascii=False),
-        )

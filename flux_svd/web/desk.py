@@ -24,6 +24,7 @@ from flux_svd.plan import Plan
 from flux_svd.progress import Progress
 from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import ImageRequest, make_request
+from flux_svd.upscale import upscale_file
 from flux_svd.web.owner import owner_of
 from flux_svd.web.queued import Queued
 from flux_svd.web.shelf import Shelf
@@ -53,7 +54,7 @@ class Desk:
 
     def __init__(self, session: Session, shelf: Shelf, work: Queued | Streamed) -> None:
         self.session, self.shelf, self.work = session, shelf, work
-        self._one_score = threading.Lock()
+        self._one_apart = threading.Lock()
 
     def plan(self, fields: Mapping[str, Any]) -> Plan:
         """Return the plan for these request fields.
@@ -97,6 +98,10 @@ class Desk:
     def address(self, path: Path, visitor: Visitor) -> str:
         return self.shelf.put(path, visitor.owner)
 
+    def path_of(self, address: str, visitor: Visitor) -> Path | None:
+        """Return the file that this visitor was given the address of, or None."""
+        return self.shelf.path_of(address.split("/")[1], visitor.owner)
+
     def addresses(self, film: VideoArtifact, visitor: Visitor) -> list[str]:
         return [self.address(path, visitor) for path in film.keyframes]
 
@@ -123,10 +128,21 @@ class Desk:
         if not self.work.lasting:
             return self.session.score(Path(path), text)
         text = make_request({"kind": "image", "prompt": text}).prompt  # the same rules as for a prompt
-        with self._one_score:  # by a process of its own: this one never loads torch
+        with self._one_apart:  # by a process of its own: this one never loads torch
             answer = ask_apart(["score", path, "--", text], self.session.home)
         found: dict[str, Any] = answer["scores"]
         return found
+
+    def enlarge(self, path: Path, scale: int) -> Path:
+        """Return a copy of a picture `scale` times as large, by interpolation, beside its original.
+
+        Raises:
+            FluxSvdError: it cannot be made, or there is no room.
+        """
+        if not self.work.lasting:
+            return upscale_file(path, scale)
+        with self._one_apart:  # by a process of its own: the copy of a large picture takes hundreds of megabytes
+            return Path(ask_apart(["upscale", str(path), "--scale", str(scale)], self.session.home)["path"])
 
     def is_warm(self) -> bool:
         return bool(self.work.warm_models())

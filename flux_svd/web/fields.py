@@ -2,83 +2,140 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from flux_svd import presets
 from flux_svd.catalog import ModelSpec
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Plan
+from flux_svd.presets import Preset, Shape
 from flux_svd.recipe import ImageRecipe
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 from flux_svd.web.desk import Desk
 
-# About one megapixel each, the size FLUX was trained around; sides are multiples of 32.
-SHAPES = {"1:1": (1024, 1024), "3:2": (1216, 832), "2:3": (832, 1216), "16:9": (1344, 768)}
+SQUARE = "1:1"
+COUNTS = (1, 2, 4)
+_OWN_SIZE = re.compile(r"(\d+)x(\d+)\Z")  # how a size is called that is none of the table
+_OFFERED: tuple[Shape, ...] = (
+    "square-vinyl",
+    "photo",
+    "wide",
+    "book",
+    "dvd",
+    "phone",
+)  # wide ones first; a film's frame is drawn on Video
+_IN_THE_FORM = {"kind", "prompt", "negative_prompt", "model", "width", "height", "shape", "preset", "steps", "guidance", "seed",
+                "references", "count"}  # fmt: skip
 
 
-def shapes_of(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    """Return the shapes offered for a model; a pocket model has the two sizes it was trained on."""
-    return {"1:1": spec.size, "5:3": spec.film_size} if spec.pocket else SHAPES
+@dataclass(frozen=True)
+class PictureForm:
+    """What stands in the form of Create, in the order of its components.
+
+    Attributes:
+        shape: proportions of the table ("3:2"), or a size of its own ("640x480").
+        preset: None where no effort is chosen.
+        fresh: whether a new seed is drawn each time.
+        extra: fields of a request that was brought back and that the form has no place for.
+    """
+
+    prompt: str
+    shape: str
+    count: int
+    model: str
+    preset: Preset | None
+    seed: str
+    fresh: bool
+    steps: str
+    guidance: str
+    negative: str
+    references: tuple[str, ...]
+    extra: dict[str, Any]
 
 
-def shape_choices(spec: ModelSpec) -> list[tuple[str, str]]:
-    return [(f"{width} × {height}", name) for name, (width, height) in shapes_of(spec).items()]
+def shapes_of(spec: ModelSpec, preset: Preset | None) -> dict[str, tuple[int, int]]:
+    """Return the shapes offered for a model and their sizes at an effort (pixels); pocket models have the two they know."""
+    if spec.pocket:
+        return {presets.proportion(*size): size for size in (spec.size, spec.film_size)}
+    scale = presets.scale_of(preset, spec.name, spec.size)
+    named = ((presets.SHAPES[name], name) for name in _OFFERED)
+    return {
+        presets.proportion(shape.width, shape.height): presets.size_for(name, spec.size, spec.size_multiple, spec.size_max, scale)
+        for shape, name in named
+    }
 
 
-def shape_named(spec: ModelSpec, width: int | None, height: int | None) -> str:
-    """Return the shape of this size, or the first where the page does not offer it."""
-    found = (name for name, size in shapes_of(spec).items() if size == (width, height))
-    return next(found, "1:1")
+def shape_choices(spec: ModelSpec, chosen: str = SQUARE) -> list[tuple[str, str]]:
+    """Return the choices of shapes; a size of its own is one more while it is chosen."""
+    own = [(chosen.replace("x", " × "), chosen)] if _OWN_SIZE.match(chosen) else []
+    return [*((name, name) for name in shapes_of(spec, None)), *own]
+
+
+def size_of(spec: ModelSpec, preset: Preset | None, shape: str) -> tuple[int, int]:
+    """Return the pixels of a shape."""
+    own = _OWN_SIZE.match(shape)
+    return (int(own[1]), int(own[2])) if own else shapes_of(spec, preset).get(shape, spec.size)
+
+
+def shape_named(spec: ModelSpec, request: ImageRequest) -> str:
+    """Return the shape a request asks for, as the form calls it."""
+    scale = presets.scale_of(request.preset, spec.name, spec.size)
+    if request.width is not None and request.height is not None:
+        size = request.width, request.height
+    elif request.shape is not None:
+        size = presets.size_for(request.shape, spec.size, spec.size_multiple, spec.size_max, scale)
+    else:
+        return SQUARE
+    found = (name for name, offered in shapes_of(spec, request.preset).items() if offered == size)
+    return next(found, f"{size[0]}x{size[1]}")
+
+
+def steps_of(spec: ModelSpec, preset: Preset | None) -> int:
+    """Return the steps of a model at an effort."""
+    return int(presets.PRESETS[preset].get(spec.name, {}).get("steps", spec.steps)) if preset else spec.steps
+
+
+def extra_of(request: ImageRequest, spec: ModelSpec) -> dict[str, Any]:
+    """Return the fields of a request that the form has no place for."""
+    hidden = set() if "negative_prompt" in spec.obeys else {"negative_prompt"}
+    told = request.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in told.items() if name not in _IN_THE_FORM - hidden}
 
 
 def model_choices(ready: Sequence[ModelSpec], best: ModelSpec) -> list[tuple[str, str]]:
     return [(f"Best here: {best.title}", "auto"), *((spec.title, spec.name) for spec in ready)]
 
 
-def image_fields(
-    desk: Desk,
-    prompt: str,
-    shape: str,
-    count: int,
-    model: str,
-    seed: str,
-    fresh: bool,
-    steps: str,
-    guidance: str,
-    negative: str,
-    references: tuple[str, ...],
-) -> dict[str, Any]:
+def image_fields(desk: Desk, form: PictureForm) -> dict[str, Any]:
     """Return the fields of an ImageRequest. What the chosen model does not obey is hidden on the page and left out here.
 
     Raises:
         InvalidRequest: a text is not a number.
     """
-    spec = desk.resolve(model)
-    width, height = shapes_of(spec).get(shape, spec.size)
+    spec = desk.resolve(form.model)
+    width, height = size_of(spec, form.preset, form.shape)
     found: dict[str, Any] = {
+        **form.extra,
         "kind": "image",
-        "prompt": prompt,
-        "model": model,
+        "prompt": form.prompt,
+        "model": form.model,
+        "preset": form.preset,
         "width": width,
         "height": height,
-        "count": int(count),
-        "seed": None if fresh else whole_number("seed", seed),
-        "steps": whole_number("steps", steps),
+        "count": int(form.count),
+        "seed": None if form.fresh else whole_number("seed", form.seed),
+        "steps": whole_number("steps", form.steps),
     }
     if "guidance" in spec.obeys:
-        found["guidance"] = number("guidance", guidance)
-    if "negative_prompt" in spec.obeys and negative and negative.strip():
-        found["negative_prompt"] = negative
-    if "references" in spec.obeys and references:
-        found["references"] = references
+        found["guidance"] = number("guidance", form.guidance)
+    if "negative_prompt" in spec.obeys and form.negative and form.negative.strip():
+        found["negative_prompt"] = form.negative
+    if "references" in spec.obeys and form.references:
+        found["references"] = form.references
     return found
-
-
-def size_of(desk: Desk, wish: Sequence[Any]) -> tuple[int, int]:
-    """Return the size the form asks for, whatever else stands in it."""
-    _, shape, _, model = wish[:4]
-    spec = desk.resolve(model)
-    return shapes_of(spec).get(shape, spec.size)
 
 
 def whole_number(field: str, text: str | None, kind: type[ImageRequest] | type[VideoRequest] = ImageRequest) -> int | None:
@@ -104,32 +161,3 @@ def seed_of(plan: Plan) -> str:
     """Return the seed the plan took, as the page shows it."""
     first = plan.recipes[0]
     return str(first.seed) if isinstance(first, ImageRecipe) else ""
-
-
-def video_fields(
-    film: str, seed: str, frames: str, fps: str, model: str, stages: Sequence[tuple[str, str, str]]
-) -> dict[str, Any]:
-    """Return the fields of a VideoRequest; each stage is (prompt, seed, id of a given picture or "").
-
-    Raises:
-        InvalidRequest: a text is not a number, or a stage has no prompt.
-    """
-    found: dict[str, Any] = {
-        "kind": "video",
-        "prompt": film,
-        "model": model,
-        "seed": whole_number("seed", seed),
-        "frames_per_transition": whole_number("frames_per_transition", frames, VideoRequest),
-        "stages": tuple(_stage(n, *stage) for n, stage in enumerate(stages)),
-    }
-    speed = whole_number("fps", fps, VideoRequest)
-    return found if speed is None else {**found, "fps": speed}
-
-
-def _stage(index: int, prompt: str, seed: str, picture: str) -> dict[str, Any]:
-    if not (prompt or "").strip():
-        raise InvalidRequest(f"stages.{index}.prompt", prompt, describe_bounds(ImageRequest, "prompt"))
-    try:
-        return {"prompt": prompt, "seed": whole_number("seed", seed), "picture": picture or None}
-    except InvalidRequest as error:
-        raise InvalidRequest(f"stages.{index}.seed", seed, error.allowed) from None

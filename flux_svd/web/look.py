@@ -12,6 +12,9 @@ from urllib.parse import quote
 
 import gradio as gr
 
+from flux_svd import presets
+from flux_svd.catalog import MODELS
+
 STATIC = Path(__file__).parent / "static"
 
 # Contrast on page, raised and well: text >= 12.6, quiet >= 5.5, edge >= 3, accent ink >= 5.0, bad >= 4.6.
@@ -120,9 +123,8 @@ def style_sheet() -> str:
     icons = ";".join(f"--i-{name}:{_mask(body)}" for name, body in _ICONS.items())
     classes = "".join(f".i-{name}{{--i:var(--i-{name})}}" for name in _ICONS)
     sizes = f"--small:{SMALL};--body:{BODY};--large:{LARGE}"
-    return f":root{{{_variables(LIGHT)};{icons};{sizes}}}.dark{{{_variables(DARK)}}}{classes}" + (STATIC / "look.css").read_text(
-        "utf-8"
-    )
+    tokens = f":root{{{_variables(LIGHT)};{icons};{sizes}}}.dark{{{_variables(DARK)}}}"
+    return tokens + classes + _glyphs() + (STATIC / "look.css").read_text("utf-8")
 
 
 def login_style() -> str:
@@ -133,7 +135,7 @@ def login_style() -> str:
 
 def page_head() -> str:
     """Return what goes into the page's <head>."""
-    names = ("words", "parts", "library", "models", "queue", "film", "page")
+    names = ("words", "parts", "library", "models", "queue", "create", "film", "page")
     scripts = "".join((STATIC / f"{name}.js").read_text("utf-8") for name in names)
     return (
         '<meta name="viewport" content="width=device-width,initial-scale=1,viewport-fit=cover">'
@@ -145,6 +147,14 @@ def page_head() -> str:
 
 def _scale(name: str, *steps: str) -> gr.themes.sizes.Size:
     return gr.themes.sizes.Size(name, *steps)
+
+
+def _glyphs() -> str:
+    """Return the rules that give each choice of a shape its little frame."""
+    sizes = [(shape.width, shape.height) for shape in presets.SHAPES.values()]
+    sizes += [size for spec in MODELS.values() if spec.pocket for size in (spec.size, spec.film_size)]
+    names = dict.fromkeys(presets.proportion(*size) for size in sizes)
+    return "".join(f'.shape label:has([value="{name}"]){{--glyph:{name.replace(":", "/")}}}' for name in names)
 
 
 def _variables(tokens: dict[str, str]) -> str:

@@ -6,14 +6,15 @@ from typing import Any
 
 import gradio as gr
 
+from flux_svd import again
 from flux_svd.errors import FluxSvdError
 from flux_svd.recipe import ImageRecipe
 from flux_svd.request import ImageRequest, VideoRequest
-from flux_svd.web import reopen
+from flux_svd.web import parts, reopen
 from flux_svd.web.api import add_endpoints
 from flux_svd.web.board import Board
 from flux_svd.web.create import CreatePage
-from flux_svd.web.desk import Desk
+from flux_svd.web.desk import Desk, visitor_of
 from flux_svd.web.drawer import build_drawer, opener
 from flux_svd.web.i18n import mark_texts
 from flux_svd.web.library_tab import build_library, connect_library
@@ -41,11 +42,11 @@ def build_page(desk: Desk) -> gr.Blocks:
             with gr.Tab("Models", id="models_tab"):
                 build_models()
         add_endpoints(desk)
-        _connect(tabs, create, video)
+        _connect(desk, tabs, create, video)
         connect_library(desk, library, tabs, create, video, video.fill_outs, (_CREATE, _VIDEO))
         reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))
         quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-        page.load(create.look_ahead, create.wish, [create.line, create.facts], **quick)
+        page.load(create.look_ahead, create.wish, create.told, **quick)
         page.load(create.read_prompt, [create.prompt, create.model], create.about, **quick)
         page.load(video.look_ahead, video.wish, video.plan_outs, **quick)
         page.load(lambda: bar_words(desk), None, bar, **quick)
@@ -78,17 +79,21 @@ def _way_to_run(desk: Desk) -> str:
     return precision + (", offload" if plan.placements[0].offload != "none" else "")
 
 
-def _connect(tabs: gr.Tabs, create: CreatePage, video: VideoPage) -> None:
-    """Wire "Send to Video", "Make a film instead", "Reuse seed" and the dropped file with settings."""
+def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) -> None:
+    """Wire "Send to Video", "Make a film instead" and the dropped file with settings."""
     film_outs = [tabs, *video.fill_outs]
 
-    def act(event: gr.EventData, now: Results, board: Board) -> Update:
-        what = event._data["do"]
-        if what == "seed" and now.pictures:
-            return {create.seed: str(now.large.seed), create.fresh: False}
-        if what == "video" and now.pictures:
-            return {**video.fill(now.large.prompt, str(now.large.seed), board), tabs: gr.Tabs(selected=_VIDEO)}
-        return {create.fresh: gr.skip()}
+    def act(request: gr.Request, event: gr.EventData, now: Results, board: Board) -> Update:
+        if event._data["do"] != "video" or not now.pictures:
+            return {create.stat: gr.skip()}
+        path = desk.path_of(now.large.address, visitor_of(request))
+        if path is None:
+            return {create.stat: parts.status("Not found")}
+        try:
+            film = again.film_from(path, desk.keep_picture(path))
+        except FluxSvdError as error:
+            return {create.stat: parts.refused(error)}
+        return {**video.fill_from(film, board), tabs: gr.Tabs(selected=_VIDEO)}
 
     def make_film(prompt: str, board: Board) -> Update:
         return {**video.fill(prompt, "", board), tabs: gr.Tabs(selected=_VIDEO)}
@@ -104,7 +109,7 @@ def _connect(tabs: gr.Tabs, create: CreatePage, video: VideoPage) -> None:
             found |= {**video.fill_from(request, board), tabs: gr.Tabs(selected=_VIDEO)}
         return found
 
-    create.acts.click(act, [create.results, video.board], [create.seed, create.fresh, *film_outs], **QUIET).then(
+    create.acts.click(act, [create.results, video.board], [create.stat, *film_outs], **QUIET).then(
         video.look_ahead, video.wish, video.plan_outs, **QUIET
     )
     create.about.click(make_film, [create.prompt, video.board], film_outs, **QUIET).then(

@@ -62,7 +62,7 @@ class References:
         data = event._data
         if data["do"] == "remove":
             index = int(data["i"])
-            return self._shown((*ids[:index], *ids[index + 1 :]))
+            return self.shown((*ids[:index], *ids[index + 1 :]))
         added = tuple(str(one) for one in data["ids"][:MAX_REFERENCES] if one not in ids)
         try:
             for one in added:
@@ -71,7 +71,11 @@ class References:
             return {self.area: self.drawn(ids, str(error))}
         over = len(ids) + len(added) > MAX_REFERENCES
         words = f"At most {MAX_REFERENCES} pictures." if over else str(data["refused"])[:400]
-        return self._shown((*ids, *added)[:MAX_REFERENCES], words)
+        return self.shown((*ids, *added)[:MAX_REFERENCES], words)
+
+    def added(self, ids: Sequence[str], picture_id: str) -> Update:
+        """Return the area with one more picture; the oldest gives way where there are too many."""
+        return self.shown((*(one for one in ids if one != picture_id), picture_id)[-MAX_REFERENCES:])
 
     def drawn(self, ids: Sequence[str], problem: str = "") -> str:
         thumbs = "".join(
@@ -86,7 +90,8 @@ class References:
         said = f'<div role="alert" class="small bad">{esc(problem)}</div>' if problem else ""
         return f'<div class="refs"><ul>{thumbs}</ul>{room}{said}</div>'
 
-    def _shown(self, ids: tuple[str, ...], problem: str = "") -> Update:
+    def shown(self, ids: tuple[str, ...], problem: str = "") -> Update:
+        """Return the area with these pictures."""
         return {self.ids: ids, self.area: self.drawn(ids, problem)}
 
     def _thumb(self, picture_id: str) -> str:

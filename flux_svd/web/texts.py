@@ -81,11 +81,13 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Guidance": ("Fidelidad", "Guidage", "Textnähe", "引导强度"),
     "Negative prompt": ("Qué evitar", "À éviter", "Was fehlen soll", "反向提示词"),
     "what to avoid": ("lo que no debe salir", "ce qui ne doit pas apparaître", "was nicht vorkommen soll", "不希望出现的内容"),
-    "Quality": ("Calidad", "Qualité", "Qualität", "质量"),
-    "Quality, with time on this machine": (
-        "Calidad, con el tiempo en este equipo", "Qualité, avec la durée sur cette machine", "Qualität, mit Dauer auf diesem Gerät",
-        "质量（含本机用时）",
+    "Quality, with time and memory here": (
+        "Calidad, con tiempo y memoria aquí", "Qualité, avec durée et mémoire ici", "Qualität, mit Dauer und Speicher hier",
+        "质量（含本机用时和内存）",
     ),
+    "not timed yet": ("sin medir", "pas mesurée", "noch offen", "尚未计时"),
+    "at once": ("al momento", "aussitôt", "sofort", "立即"),
+    "{n} steps": ("{n} pasos", "{n} étapes", "{n} Schritte", "{n} 步"),
     "Draft": ("Borrador", "Brouillon", "Entwurf", "草稿"),
     "Balanced": ("Equilibrada", "Équilibrée", "Ausgewogen", "均衡"),
     "Best": ("Máxima", "Maximale", "Beste", "最佳"),
@@ -102,6 +104,40 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "Its settings are back.": (
         "Sus ajustes han vuelto.", "Ses réglages sont revenus.", "Seine Einstellungen sind wieder da.", "已恢复其设置。",
+    ),
+    "{name} is not ready on this machine; the best here takes its place.": (
+        "{name} no está listo en este equipo; lo sustituye el mejor de aquí.",
+        "{name} n’est pas prêt sur cette machine ; le meilleur ici le remplace.",
+        "{name} ist auf diesem Gerät nicht bereit; das beste hier tritt an seine Stelle.", "{name} 在本机不可用；改用此处最佳模型。",
+    ),
+    "References that are not on this machine: {n}.": (
+        "Referencias que no están en este equipo: {n}.", "Références absentes de cette machine : {n}.",
+        "Vorlagen, die nicht auf diesem Gerät sind: {n}.", "不在本机的参考图：{n}。",
+    ),
+    "The picture it began at is not on this machine.": (
+        "La imagen de la que partió no está en este equipo.", "L’image de départ n’est pas sur cette machine.",
+        "Das Bild, bei dem es begann, ist nicht auf diesem Gerät.", "起始图片不在本机。",
+    ),
+    "Remove: {what}": ("Quitar: {what}", "Retirer : {what}", "Entfernen: {what}", "移除：{what}"),
+    "Near the picture of this seed": (
+        "Cerca de la imagen de esta semilla", "Proche de l’image de cette graine", "Nahe am Bild dieses Startwerts", "接近此种子的图片",
+    ),
+    "Begins at a picture": ("Parte de una imagen", "Part d’une image", "Beginnt bei einem Bild", "从一张图片开始"),
+    "How much of it may change": ("Cuánto puede cambiar", "Part qui peut changer", "Wie viel sich ändern darf", "可改变的程度"),
+    "Best of so many": ("La mejor de tantas", "La meilleure d’autant", "Das beste von so vielen", "从多少张中选最佳"),
+    "Guidance from first step to last": (
+        "Fidelidad del primer paso al último", "Guidage de la première à la dernière étape", "Textnähe vom ersten Schritt zum letzten",
+        "从第一步到最后一步的引导强度",
+    ),
+    "Real guidance": ("Guía real", "Guidage réel", "Echte Führung", "真实引导"),
+    "Skip blocks that change little": (
+        "Omitir bloques que cambian poco", "Sauter les blocs qui changent peu", "Blöcke auslassen, die wenig ändern", "跳过变化很小的块",
+    ),
+    "Attention": ("Atención", "Attention", "Attention-Verfahren", "注意力"),
+    "Compiled": ("Compilado", "Compilé", "Übersetzt", "已编译"),
+    "May use tiles when memory runs out": (
+        "Puede usar teselas si falta memoria", "Peut découper si la mémoire manque", "Darf kacheln, wenn Speicher fehlt",
+        "内存不足时可分块",
     ),
     "Drop or paste pictures, or click to choose them": (
         "Suelte o pegue imágenes, o haga clic para elegirlas", "Déposez ou collez des images, ou cliquez pour les choisir",
@@ -132,6 +168,20 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "appears here after Animate": (
         "aparecerá aquí tras Animar", "apparaîtra ici après Animer", "erscheint hier nach „Animieren“", "点击“生成动画”后显示在此",
     ),
+    "Vary": ("Variar", "Varier", "Variieren", "变体"),
+    "Slightly": ("Un poco", "Un peu", "Ein wenig", "略微"),
+    "Widely": ("Mucho", "Beaucoup", "Stark", "大幅"),
+    "Enlarge": ("Ampliar", "Agrandir", "Vergrößern", "放大"),
+    "Enlarging": ("Ampliando", "Agrandissement", "Vergrößert", "正在放大"),
+    "enlarged by interpolation": (
+        "ampliada por interpolación", "agrandie par interpolation", "durch Interpolation vergrößert", "经插值放大",
+    ),
+    "Before it was enlarged": ("Antes de ampliarla", "Avant agrandissement", "Vor dem Vergrößern", "放大之前"),
+    "More": ("Más", "Plus", "Mehr", "更多"),
+    "Compare with: {what}": ("Comparar con: {what}", "Comparer avec : {what}", "Vergleichen mit: {what}", "对比：{what}"),
+    "Picture {n}": ("Imagen {n}", "Image {n}", "Bild {n}", "图片 {n}"),
+    "Earlier": ("Antes", "Avant", "Früher", "之前"),
+    "left: {what}": ("a la izquierda: {what}", "à gauche : {what}", "links: {what}", "左侧：{what}"),
     "Reuse seed": ("Usar la semilla", "Reprendre la graine", "Startwert behalten", "沿用种子"),
     "Copy": ("Copiar", "Copier", "Kopieren:", "复制"),
     "settings": ("ajustes", "les réglages", "Einstellungen", "设置"),

@@ -34,6 +34,12 @@ def settings(page: Page) -> None:
     page.wait_for_selector("#f_steps input")
 
 
+def menu(page: Page, name: str, item: str) -> None:
+    """Choose from a menu of what can be done with the large picture."""
+    page.click(f"#c_acts summary:has-text('{name}')")
+    page.click(f"#c_acts {item}")
+
+
 def picture(page: Page) -> bytes:
     body: bytes = page.request.get(page.evaluate("document.querySelector('#pic img').src")).body()
     return body
@@ -91,7 +97,7 @@ def test_same_seed_gives_the_same_picture_and_a_new_one_another(open_: Callable[
     expect(page.locator("#f_seed input")).not_to_have_value("7")
     assert hashlib.sha256(picture(page)).hexdigest() != digests[0]
     seed = page.input_value("#f_seed input")
-    page.click("text=Reuse seed")
+    menu(page, "More", "[data-do=seed]")
     expect(page.locator("#c_fresh input")).not_to_be_checked()
     assert page.input_value("#f_seed input") == seed
 
@@ -109,7 +115,7 @@ def test_candidates_are_chosen_copied_downloaded_and_dropped_back(open_: Callabl
     expect(page.locator("#c_row button >> nth=1")).to_have_attribute("aria-pressed", "true")
     assert page.get_attribute("#pic img", "src") != first
     status(page, "Picture 2 of 2")
-    page.click("#c_acts [data-copy]")
+    menu(page, "More", "[data-copy]")
     expect(page.locator("#c_acts [data-copy]")).to_have_text("Copied")
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
     assert (copied["width"], copied["height"], copied["prompt"]) == (160, 96, "a green star on a white background")
@@ -124,6 +130,70 @@ def test_candidates_are_chosen_copied_downloaded_and_dropped_back(open_: Callabl
     expect(other.locator("#f_prompt textarea")).to_have_value("a green star on a white background")
     expect(other.locator("#f_width input[value='5:3']")).to_be_checked()
     expect(other.locator("#c_set")).to_contain_text("Its settings are back")
+
+
+def test_an_effort_shows_what_it_sets_and_typed_steps_go_before_it(open_: Callable[..., Page]) -> None:
+    page = open_()
+    settings(page)
+    for effort, steps in (("Draft", 4), ("Best", 16)):
+        page.click(f"#f_preset label:has-text('{effort}')")
+        expect(page.locator("#f_steps input")).to_have_attribute("placeholder", str(steps))
+        expect(page.locator("#c_line")).to_contain_text(f"128 × 128 · {steps} steps")
+    page.fill("#f_steps input", "3")
+    expect(page.locator("#c_line")).to_contain_text("128 × 128 · 3 steps")
+    expect(page.locator("#f_preset input[value=best]")).to_be_checked()
+    run(page, "#gen", "Done")
+    expect(page.locator("#f_preset label:has-text('Balanced')")).to_contain_text(re.compile(r"\d+ s\s+\d+ MiB"))  # timed by now
+    page.click("#f_preset label:has-text('Draft')")
+    expect(page.locator("#f_steps input")).to_have_value("")
+    expect(page.locator("#c_line")).to_contain_text("4 steps")
+
+
+def test_a_picture_is_enlarged_compared_varied_and_comes_back(open_: Callable[..., Page], tmp_path: Path) -> None:
+    page = open_()
+    settings(page)
+    page.fill("#f_seed input", "21")
+    expect(page.locator("#c_fresh input")).not_to_be_checked()
+    run(page, "#gen", "Done")
+    menu(page, "Enlarge", "[data-i='2']")
+    expect(page.locator("#stat")).to_contain_text("256 × 256 · seed 21 · enlarged by interpolation", timeout=LONG)
+    assert page.locator("#pic img").evaluate("image => image.naturalWidth") == 256
+    page.click("#c_acts [data-do=compare]")
+    divider = page.locator("#pic .cmp input")
+    expect(divider).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("getComputedStyle(document.querySelector('.cmp')).getPropertyValue('--at')") == "51%"
+    box = divider.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2)
+    expect(divider).to_have_value(re.compile("2[456]"))
+    cut = page.evaluate("getComputedStyle(document.querySelector('.cmp .top')).clipPath")
+    assert re.search(r"0px 0px 0px 2[456]%", cut)
+    expect(page.locator("#stat")).to_contain_text("left: Before it was enlarged")
+    page.keyboard.press("Escape")
+    expect(page.locator("#pic .cmp")).to_have_count(0)
+    page.click("#c_row button >> nth=0")
+    expect(page.locator("#stat")).to_contain_text("128 × 128")
+    menu(page, "Vary", "[data-i='1']")
+    expect(page.locator("#c_row button")).to_have_count(4, timeout=LONG)
+    status(page, "Done")
+    expect(page.locator("#c_acts summary")).to_have_count(2)  # Enlarge, More: nothing is near a variation
+    page.click("#c_acts [data-do=compare]")
+    expect(page.locator("#c_row button")).to_have_count(5)  # three neighbours, the picture they are near, and its copy
+    with page.expect_download() as waiting:
+        page.click("#c_acts [data-do=leave]")
+        page.click("#c_acts a[download]")
+    waiting.value.save_as(tmp_path / "one.png")
+    other = open_()
+    settings(other)
+    other.set_input_files("#f_file input[type=file]", str(tmp_path / "one.png"))
+    expect(other.locator("#f_seed input")).to_have_value("21")
+    expect(other.locator("#f_count input[value='4']")).to_be_checked()
+    expect(other.locator("#c_extra")).to_contain_text("Near the picture of this seed")
+    expect(other.locator("#c_extra")).to_contain_text("0.4")
+    run(other, "#gen", "made before")
+    other.click("#c_extra [data-do=forget]")
+    expect(other.locator("#c_extra li")).to_have_count(0)
 
 
 def test_a_foreign_picture_has_no_settings_and_changes_nothing(open_: Callable[..., Page], tmp_path: Path) -> None:
@@ -334,7 +404,12 @@ def test_references_are_given_shown_and_removed(browser: Browser, tmp_path: Path
         page.click("#f_model input")
         page.click("[role=option]:has-text('klein')")
         page.click("text=References")
-        expect(page.locator("#f_width input")).to_have_count(4)
+        expect(page.locator("#f_width input")).to_have_count(6)
+        expect(page.locator("#c_line")).to_contain_text("1024 × 1024 · 28 steps")
+        page.click("#f_preset label:has-text('Draft')")
+        page.click("#f_width label:has([value='7:4'])")
+        expect(page.locator("#c_line")).to_contain_text("1008 × 576 · 20 steps")
+        expect(page.locator("#pic")).to_contain_text("1008 × 576")
         page.set_input_files("#f_references input[type=file]", [str(tmp_path / "red.png"), str(tmp_path / "blue.png")])
         expect(page.locator(".refs li img")).to_have_count(2)
         page.set_input_files("#f_references input[type=file]", str(tmp_path / "fake.png"))
@@ -388,6 +463,20 @@ def test_a_film_from_prompt_to_file(open_: Callable[..., Page], tmp_path: Path) 
     waiting.value.save_as(saved)
     assert saved.suffix == ".mp4"
     assert saved.read_bytes()[4:8] == b"ftyp"
+    page.click("#v_more summary:has-text('Film report')")
+    expect(page.locator("#v_more .facts")).to_contain_text("lands")
+    page.click("#v_more summary:has-text('Export')")
+    page.select_option("#v_more [name=format]", "gif")
+    expect(page.locator("#v_more [name=crf]")).to_be_disabled()
+    with page.expect_download() as waiting:
+        page.click("#v_more [type=submit]")
+    waiting.value.save_as(tmp_path / "film.gif")
+    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF89a")
+    expect(page.locator("#v_more [role=status]")).to_contain_text("14 frames")
+    before = page.get_attribute("#v_mon video", "src")
+    run(page, "role=button[name='Make transition 1 to 2 again with a new seed']", "Done", "#v_stat")
+    assert page.get_attribute("#v_mon video", "src") != before
+    assert "transition_seed" in (page.get_attribute("#v_acts [data-copy]", "data-copy") or "")
 
 
 def test_one_changed_stage_draws_one_keyframe(open_: Callable[..., Page]) -> None:
@@ -408,6 +497,48 @@ def test_one_changed_stage_draws_one_keyframe(open_: Callable[..., Page]) -> Non
     assert [old == new for old, new in zip(after, again, strict=True)] == [True, True, False]
 
 
+def test_options_are_drawn_picked_and_locked(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_video(page)
+    card = page.locator(".card:visible >> nth=1")
+    run(page, "role=button[name='Four options for stage 2']", "Keyframes ready", "#v_stat")
+    expect(card.locator(".opts img")).to_have_count(4)
+    page.wait_for_function("[...document.querySelectorAll('.opts img')].every((image) => image.naturalWidth > 0)")
+    expect(card.locator(".opts [aria-pressed=true]")).to_have_count(1)
+    expect(card.locator(".how")).to_contain_text(re.compile(r"A tie|is best by"))
+    shown = card.locator(".pic").get_attribute("src")
+    card.locator(".opts [aria-pressed=false] >> nth=-1").click()
+    expect(card.locator(".how")).to_contain_text("Your pick")
+    expect(card.locator(".pic")).not_to_have_attribute("src", shown or "")
+    picked = card.locator(".pic").get_attribute("src")
+    page.click("role=button[name='Lock stage 2']")
+    expect(card).to_contain_text("Locked")
+    expect(card.locator("textarea")).to_be_disabled()
+    page.click("#v_fold button.label-wrap")
+    page.fill("#f_seed_film input", "8")
+    run(page, "#v_keys", "Keyframes ready", "#v_stat")
+    expect(card.locator(".pic")).to_have_count(1)
+    assert page.request.get(page.url.split("?")[0] + (picked or "")).body()  # still there for its owner
+    page.click("role=button[name='Unlock stage 2']")
+    expect(card.locator("textarea")).to_be_enabled()
+
+
+def test_a_gap_too_wide_is_told_and_a_midpoint_put_into_it(open_: Callable[..., Page]) -> None:
+    page = open_()
+    to_video(page)
+    page.click("#f_keyframes label:has-text('2')")
+    expect(page.locator(".card:visible")).to_have_count(2)
+    page.fill("#f_stages-0-prompt textarea", "a white circle at the left on a red background")
+    page.fill("#f_stages-1-prompt textarea", "a green heart at the right on a black background")
+    run(page, "#v_keys", "Keyframes ready", "#v_stat")
+    expect(page.locator("#v_film .far")).to_contain_text("Keyframes 1 and 2 look too different")
+    page.click("text=Insert a midpoint")
+    expect(page.locator(".card:visible")).to_have_count(3)
+    expect(page.locator("#v_film .total")).to_contain_text("23 frames")
+    expect(page.locator("#f_stages-0-length input")).to_have_value("12")
+    expect(page.locator("#f_stages-1-prompt textarea")).to_have_value(re.compile("halfway between"))
+
+
 def test_cards_move_come_and_go_without_losing_words(open_: Callable[..., Page]) -> None:
     page = open_()
     to_video(page)
@@ -418,8 +549,10 @@ def test_cards_move_come_and_go_without_losing_words(open_: Callable[..., Page])
     first = prompts()
     page.fill("#f_stages-0-prompt textarea", "a purple cross")
     page.fill("#f_stages-0-seed input", "5")
-    page.click("role=button[name='Move stage 1 right']")
+    page.focus("role=button[name='Move stage 1 right']")
+    page.keyboard.press("ArrowRight")
     expect(page.locator("#f_stages-1-prompt textarea")).to_have_value("a purple cross")
+    expect(page.locator("role=button[name='Move stage 2 right']")).to_be_focused()
     expect(page.locator("#f_stages-1-seed input")).to_have_value("5")
     assert prompts() == [first[1], "a purple cross", first[2]]
     page.click("#v_add")
@@ -458,7 +591,7 @@ def test_stop_ends_a_film_and_keeps_its_keyframes(open_: Callable[..., Page]) ->
     expect(page.locator("#bar .queue")).to_have_text("idle", timeout=8_000)
 
 
-def test_a_picture_is_sent_to_video_with_its_seed(open_: Callable[..., Page]) -> None:
+def test_a_picture_is_sent_to_video_as_its_first_keyframe_with_its_seed(open_: Callable[..., Page]) -> None:
     page = open_()
     settings(page)
     page.fill("#f_seed input", "11")
@@ -468,4 +601,8 @@ def test_a_picture_is_sent_to_video_with_its_seed(open_: Callable[..., Page]) ->
     page.click("#c_acts [data-do=video]")
     page.wait_for_selector("#anim")
     expect(page.locator("#f_film textarea")).to_have_value("a red circle on a blue background")
-    expect(page.locator("#f_stages-0-seed input")).to_have_value("11")
+    page.click("#v_fold button.label-wrap")
+    expect(page.locator("#f_seed_film input")).to_have_value("11")
+    expect(page.locator(".card:visible")).to_have_count(3)
+    expect(page.locator("role=button[name='Draw stage 1 instead of your picture']")).to_be_visible()
+    expect(page.locator(".card .pic")).to_have_count(1)
