@@ -65,5 +65,10 @@ def finished(made: VideoArtifact) -> str:
         facts.append("made by pocket models")
     return parts.status(
         parts.done_words(made.run.seconds),
-        " · ".join([*facts, f"{made.recipe.width} × {made.recipe.height}", *parts.notes_of(made.run)]),
+        " · ".join([*facts, f"{made.recipe.width} × {made.recipe.height}", *_notes(made)]),
     )
+
+
+def _notes(made: VideoArtifact) -> list[str]:
+    """Return what of the wish had no effect; keyframes too far apart are told at the strip, with the way out beside them."""
+    return [note for note in parts.notes_of(made.run) if "to be bridged" not in note]

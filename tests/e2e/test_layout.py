@@ -113,6 +113,18 @@ def test_result_comes_before_settings_on_a_phone_and_beside_them_elsewhere(page:
         assert see["left"] >= ask["right"] - 1
 
 
+def test_the_film_stays_in_sight_while_its_settings_are_read(page: Page) -> None:
+    show(page, "Video")
+    if (page.viewport_size or {"width": 0})["width"] < 1200:
+        pytest.skip("beside them there, or above")
+    page.click("#v_how button.label-wrap")
+    page.wait_for_selector("#f_transition input", state="attached")
+    page.evaluate("scrollTo(0, 200)")
+    assert page.locator("#v_mon").evaluate(BOX)["top"] == pytest.approx(24, abs=1)
+    page.click("#v_how button.label-wrap")
+    page.evaluate("scrollTo(0, 0)")
+
+
 def test_keyboard_alone_reaches_prompt_choices_and_start(browser: Browser, address: str) -> None:
     page = open_page(browser, address)
     page.focus("#f_width input >> nth=0")

@@ -518,7 +518,7 @@ def test_options_are_drawn_picked_and_locked(open_: Callable[..., Page]) -> None
     page.fill("#f_seed_film input", "8")
     run(page, "#v_keys", "Keyframes ready", "#v_stat")
     expect(card.locator(".pic")).to_have_count(1)
-    assert page.request.get(page.url.split("?")[0] + (picked or "")).body()  # still there for its owner
+    assert page.request.get(page.url.split("?")[0] + (picked or "")).ok  # still there for its owner
     page.click("role=button[name='Unlock stage 2']")
     expect(card.locator("textarea")).to_be_enabled()
 

@@ -5,13 +5,22 @@
   // Tell the page which button was pressed and where; runs once for each of the page's two listeners.
   window.fluxFilm = (root, kinds, tell) => {
     const card = (index) => [...root.querySelectorAll(".card")].filter((one) => one.offsetParent)[index];
-    let wanted = null; // the button that is to have the focus again when its card has been drawn anew
+    let wanted = null; // the button that is to have the focus when its card has been drawn anew
+    let until = 0; // one change after the other: the next begins with the cards as the last one left them
+    const OTHER = { lock: "unlock", unlock: "lock", options: "fewer", fewer: "options", left: "right", right: "left" };
+    const focus = () => {
+      const all = [...root.querySelectorAll(`[data-i="${wanted.i}"]`)].filter((one) => !one.disabled && one.offsetParent);
+      const find = (what) => all.find((one) => one.dataset.do === what);
+      (find(wanted.what) || find(OTHER[wanted.what]))?.focus({ preventScroll: true });
+    };
     const press = (button) => {
       const { do: what, i, n } = button.dataset;
-      if (!kinds.includes(what)) return;
+      if (!kinds.includes(what) || Date.now() < until) return;
       const step = { left: -1, right: 1 }[what] || 0;
-      wanted = { what, i: +i + step, until: Date.now() + 4000 };
+      wanted = { what, i: +i + step };
+      until = Date.now() + 3000;
       tell({ do: what, i: +i, n: +(n || 0) });
+      if (step) focus(); // the card is now another; its button goes with it
     };
     const send = async (file, index) => {
       const answer = await (await fetch("pictures/upload", { method: "POST", body: file })).json();
@@ -45,14 +54,13 @@
         send(file, +on.querySelector("input[type=file]").dataset.i);
       });
     }
-    new MutationObserver(() => {
-      if (!wanted || Date.now() > wanted.until || document.activeElement !== document.body) return;
-      const names = { lock: "unlock", unlock: "lock", options: "fewer", fewer: "options" };
-      const all = [...root.querySelectorAll(`[data-i="${wanted.i}"]`)].filter((one) => !one.disabled && one.offsetParent);
-      const find = (what) => all.find((one) => one.dataset.do === what);
-      const found = find(wanted.what) || find(names[wanted.what]) || (wanted.what === "left" ? find("right") : find("left"));
-      if (found) found.focus({ preventScroll: true });
+    new MutationObserver((changes) => {
+      if (changes.some((change) => change.target.closest?.("#v_film"))) until = 0; // the plan of the new cards is told
+      if (wanted && document.activeElement === document.body) focus();
     }).observe(root, { childList: true, subtree: true });
+    root.addEventListener("focusin", (event) => {
+      if (wanted && event.target.dataset.i !== String(wanted.i)) wanted = null; // the user went on
+    });
   };
 
   // The export form: what the chosen kind of file cannot hold is switched off.
