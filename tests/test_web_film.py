@@ -28,13 +28,13 @@ from flux_svd.pictures import encode_png
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
 from flux_svd.recipe import Selection, VideoRecipe, fingerprint, to_json
-from flux_svd.request import VideoRequest
+from flux_svd.request import VideoRequest, make_request
 from flux_svd.session import Session
-from flux_svd.web import exports, moves
+from flux_svd.web import exports, extras, i18n, moves
 from flux_svd.web.board import FOUR, Board, Chosen, Drawn, Held, Pair, Slot, chosen_of, settle
 from flux_svd.web.desk import Desk, Visitor
 from flux_svd.web.filling import NAMES, USUAL, choices
-from flux_svd.web.film_fields import FORM, FilmWish, changed, hand_of, read_form, video_fields
+from flux_svd.web.film_fields import _IN_THE_FORM, FORM, FilmWish, changed, hand_of, read_form, video_fields
 from flux_svd.web.film_report import joins_of, report_list, split, verdicts_of
 from flux_svd.web.film_view import fits_cards, view
 from flux_svd.web.moves import MAX_STAGES, Hand
@@ -46,7 +46,7 @@ from flux_svd.web.video import VideoPage
 from tests.test_export import make_film
 from tests.test_passes import one_pass_film
 
-WISH = FilmWish("a film", "7", "", "", "auto", USUAL, False, False, False, False)
+WISH = FilmWish("a film", "7", "", "", "auto", USUAL, False, False, False, False, {})
 THREE: Hand = [Held(Slot(name), f"a red circle {where} on a black background")
                for name, where in (("Left", "at the left"), ("Center", "in the center"), ("Right", "at the right"))]  # fmt: skip
 
@@ -141,13 +141,21 @@ def test_redo_changes_one_keyframe_and_its_transitions_and_redo_of_a_way_that_al
 
 def test_the_form_is_read_in_the_order_of_the_page(page: VideoPage) -> None:
     assert len(page.wish) == 1 + FORM + 3 * MAX_STAGES
-    assert page.wish[1 : 1 + FORM] == [page.film, page.seed, page.frames, page.fps, page.model, *page.filling.fields]
+    assert page.wish[1 : 1 + FORM] == [
+        page.film,
+        page.seed,
+        page.frames,
+        page.fps,
+        page.model,
+        *page.filling.fields,
+        page.extras.fields,
+    ]
     hand = moves.change(THREE, 1, replace(THREE[1], seed="3", length="9"))
     form, read = read_form(board_of(hand), values_of(hand, loop=True, method="vibid"))
     assert read == hand
     assert (form.loop, form.method, form.smooth, form.four) == (True, "vibid", False, False)
     named = {name: getattr(page.filling, name) for name in ("method", "loop", "colours", "smooth", "four")}
-    assert [*named] == [*FilmWish.__dataclass_fields__][5:]
+    assert [*named] == [*FilmWish.__dataclass_fields__][5:10]
     assert list(named.values()) == page.filling.fields
 
 
@@ -209,9 +217,49 @@ def test_a_request_comes_back_as_the_cards_it_was_made_from(desk: Desk) -> None:
     ]
 
 
-def test_lengths_of_a_request_stand_on_the_cards() -> None:
-    request = VideoRequest(prompt="a", stages=({"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"}), lengths=(9, 17))  # type: ignore[arg-type]
-    assert [held.length for held in hand_of(request, None)] == ["9", "17", ""]
+@pytest.mark.parametrize(
+    ("fields", "lengths"),
+    [
+        ({"stages": ({"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"}), "lengths": (9, 17)}, ["9", "17", ""]),
+        ({"keyframes": 3, "total_frames": 30}, ["16", "15", ""]),
+        ({"keyframes": 2, "seconds": 1.0, "loop": True}, ["7", "6"]),
+        ({"keyframes": 3, "frames_per_transition": 20}, ["", "", ""]),
+        ({"keyframes": 2, "lengths": (40,)}, ["40", ""]),
+    ],
+)
+def test_however_the_length_was_said_it_stands_on_the_cards(fields: dict[str, Any], lengths: list[str]) -> None:
+    request = make_request({"kind": "video", "prompt": "a ball rolling from the left to the right", **fields})
+    assert isinstance(request, VideoRequest)
+    assert [held.length for held in hand_of(request, None)] == lengths
+
+
+def test_what_has_no_field_on_the_page_comes_back_and_is_obeyed(page: VideoPage, desk: Desk) -> None:
+    extra = {
+        "width": 128, "height": 64, "steps": 3, "transition_steps": 4, "motion_bucket_id": 90, "conditioning_fps": 7,
+        "motion_alignment": 0.5, "keep_subject": False, "video_model": "pocket-svd", "consent": True,
+    }  # fmt: skip
+    stages = ({"prompt": "a red circle"}, {"prompt": "a red heart", "transition_seed": 6})
+    request = make_request({"kind": "video", "prompt": "a", "seed": 3, "stages": stages, "fps": 9, "loop": True, **extra})
+    assert isinstance(request, VideoRequest)
+    filled = page.fill_from(request, board_of(THREE))
+    assert filled[page.extras.fields] == extra
+    assert filled[page.extras.area].count("<li>") == len(extra)
+    assert [slot.name for slot in filled[page.board].slots] == ["Stage 1", "Stage 2"]
+    form = FilmWish(request.prompt, filled[page.seed], "", filled[page.fps], filled[page.model], request.transition, True,
+                    False, False, False, filled[page.extras.fields])  # fmt: skip
+    assert make_request(video_fields(form, hand_of(request, None))) == request
+
+
+def test_every_field_of_a_film_is_in_the_form_or_told_beside_it() -> None:
+    assert set(VideoRequest.model_fields) - _IN_THE_FORM <= set(extras._NAMES)
+    assert all(i18n.is_known(words) for words in extras._NAMES.values())
+
+
+def test_films_of_one_pass_are_not_planned_here_and_it_is_said_why(page: VideoPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page.desk, "plan", lambda fields: one_pass_film()[0])
+    with pytest.raises(InvalidRequest, match="one by one") as caught:
+        page.plan(board_of(THREE), values_of(THREE))
+    assert caught.value.field == "video_model"
 
 
 # Candidates.

@@ -135,7 +135,9 @@ def options_row(number: int, options: Sequence[Option], chosen: Chosen | None, *
 
 def _how(chosen: Chosen) -> str:
     taken = chosen.pick + 1
-    return f"A tie: option {taken} is the first of those alike" if chosen.tie else f"Option {taken} is best by {chosen.margin:.2f}"
+    if chosen.tie:
+        return f"A tie: option {taken} is the first of those alike"
+    return f"Option {taken} is best by {chosen.margin:.2f}"
 
 
 def _aloud(match: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What came back with a picture's settings and has no field on the page: shown, obeyed, and taken away one by one."""
+"""What came back with a result's settings and has no field on the page: shown, obeyed, and taken away one by one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ import gradio as gr
 
 from flux_svd.web.parts import QUIET, Update, esc, show
 
-_DEPENDS = {"strength": "start", "cfg_scale": "negative_prompt"}  # means nothing without the other
+# What means nothing without the other.
+_DEPENDS = {"strength": "start", "cfg_scale": "negative_prompt", "width": "height", "height": "width"}
 _NAMES = {
     "variation": "Near the picture of this seed", "start": "Begins at a picture", "strength": "How much of it may change",
     "best_of": "Best of so many", "guidance_curve": "Guidance from first step to last", "cfg_scale": "Real guidance",
     "negative_prompt": "Negative prompt", "step_cache": "Skip blocks that change little", "attention": "Attention",
     "compiled": "Compiled", "consent": "May use tiles when memory runs out",
+    "width": "Width", "height": "Height", "shape": "Shape", "preset": "Quality", "steps": "Steps of a keyframe",
+    "guidance": "Guidance", "references": "References", "keep_subject": "Keyframes not drawn after the first",
+    "video_model": "Video model", "transition_steps": "Steps of a transition",
+    "motion_alignment": "Share of steps that align motion", "motion_bucket_id": "Amount of motion",
+    "conditioning_fps": "Speed of motion asked for",
 }  # fmt: skip
 
 
 class Extras:
-    """The area on the page; `fields` holds what is in it, as fields of a request."""
+    """The area of one page; `fields` holds what is in it, as fields of a request."""
 
-    def __init__(self) -> None:
+    def __init__(self, elem_id: str = "c_extra") -> None:
         self.fields = gr.State({})
-        self.area = show(elem_id="c_extra", elem_classes="hint", clickable=True)
+        self.area = show(elem_id=elem_id, elem_classes="hint", clickable=True)
 
     def wire(self) -> Any:
         """Connect the area and return the event after which the plan is to be told again."""
@@ -52,6 +58,8 @@ def drawn(fields: Mapping[str, Any], lost: Sequence[str] = ()) -> str:
 def _told(name: str, value: Any) -> str:
     if isinstance(value, bool) or name == "start":
         return ""  # the name says it
+    if name == "references":
+        return str(len(value))
     if isinstance(value, list):
         return " → ".join(f"{knot:g}" for knot in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flux_svd import storyboard
+from flux_svd import timeline
+from flux_svd.catalog import MODELS
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Plan
-from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
+from flux_svd.request import ImageRequest, StageWish, VideoRequest, describe_bounds
 from flux_svd.web.board import FOUR, Board, Held, Slot
 from flux_svd.web.fields import whole_number
 from flux_svd.web.moves import MAX_STAGES, Hand
@@ -21,6 +22,7 @@ class FilmWish:
 
     Attributes:
         four: draw `FOUR` candidates of every keyframe.
+        extra: fields of a request that was brought back and that the form has no place for.
     """
 
     film: str
@@ -33,9 +35,14 @@ class FilmWish:
     colours: bool
     smooth: bool
     four: bool
+    extra: Mapping[str, Any]
 
 
 FORM = len(FilmWish.__dataclass_fields__)
+_IN_THE_FORM = {
+    "kind", "prompt", "model", "seed", "stages", "keyframes", "frames_per_transition", "total_frames", "seconds", "lengths",
+    "loop", "fps", "transition", "smooth_joins", "colour_match", "best_of",
+}  # fmt: skip
 
 
 def read_form(board: Board, values: Sequence[Any]) -> tuple[FilmWish, Hand]:
@@ -55,6 +62,7 @@ def video_fields(wish: FilmWish, hand: Hand, *, picked: bool = True) -> dict[str
     """
     candidates = FOUR if wish.four or any(_is_drawn(held) and held.slot.options for held in hand) else 1
     found: dict[str, Any] = {
+        **wish.extra,
         "kind": "video",
         "prompt": wish.film,
         "model": wish.model,
@@ -71,22 +79,28 @@ def video_fields(wish: FilmWish, hand: Hand, *, picked: bool = True) -> dict[str
     return found if speed is None else {**found, "fps": speed}
 
 
+def extra_of(request: VideoRequest) -> dict[str, Any]:
+    """Return the fields of a request that the form has no place for."""
+    told = request.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in told.items() if name not in _IN_THE_FORM}
+
+
 def hand_of(request: VideoRequest, plan: Plan | None) -> Hand:
     """Return the cards for the request of a film made here: its stages, or those the storyboard writes for its prompt."""
-    stages = request.stages or ()
-    if not stages:
-        return [Held(Slot(one.name), one.prompt) for one in storyboard.write_stages(request.prompt, request.keyframes or 3)]
-    told = [stage.name for stage in plan.stages[: len(stages)]] if plan else []
-    names = told if len(told) == len(stages) else [f"Stage {n}" for n in range(1, len(stages) + 1)]
-    lengths = [*(request.lengths or ()), *[None] * len(stages)]
+    named = MODELS.get(request.video_model)
+    line = timeline.lay_out(request, [], named.frame_step if named else 0)
+    gaps = [way.gap for way in line.ways]
+    lengths = [sum(way.frames - 1 for way in line.ways if way.gap == gap) + 1 for gap in sorted({*gaps})]
+    told = request.lengths or request.total_frames or request.seconds
+    starts = [index for index, way in enumerate(line.ways) if not way.part]
+    places = starts if request.loop else [*starts, len(line.stages) - 1]
+    names = [stage.name for stage in plan.stages] if plan and len(plan.stages) == len(line.stages) else []
     hand = []
-    for name, wish, length in zip(names, stages, lengths, strict=False):
-        pick = wish.pick or 0
-        drawn = wish.picture is None and wish.lock is None
-        options = request.best_of > 1 and drawn and pick != 1  # a card without options takes the first
-        slot = Slot(name, wish.picture or "", wish.lock or "", options, pick if options else 0, wish.transition_seed)
-        own = wish.length or length
-        hand.append(Held(slot, wish.prompt, "" if wish.seed is None else str(wish.seed), "" if own is None else str(own)))
+    for n, place in enumerate(places):
+        stage = line.stages[place].stage
+        wish = request.stages[n] if request.stages else StageWish(prompt=stage.prompt)
+        length = lengths[n] if told and n < len(lengths) else wish.length
+        hand.append(_held(names[place] if names else stage.name, wish, length, request.best_of > 1))
     return hand
 
 
@@ -94,6 +108,13 @@ def changed(hand: Hand, index: int, **changes: Any) -> Hand:
     """Return the hand with other facts in the slot of one card."""
     held = hand[index]
     return [*hand[:index], replace(held, slot=replace(held.slot, **changes)), *hand[index + 1 :]]
+
+
+def _held(name: str, wish: StageWish, length: int | None, options: bool) -> Held:
+    pick = wish.pick or 0
+    wide = options and wish.picture is None and wish.lock is None and pick != 1  # a card without options takes the first
+    slot = Slot(name, wish.picture or "", wish.lock or "", wide, pick if wide else 0, wish.transition_seed)
+    return Held(slot, wish.prompt, "" if wish.seed is None else str(wish.seed), "" if length is None else str(length))
 
 
 def _is_drawn(held: Held) -> bool:

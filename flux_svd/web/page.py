@@ -49,6 +49,7 @@ def build_page(desk: Desk) -> gr.Blocks:
         page.load(create.look_ahead, create.wish, create.told, **quick)
         page.load(create.read_prompt, [create.prompt, create.model], create.about, **quick)
         page.load(video.look_ahead, video.wish, video.plan_outs, **quick)
+        page.load(video.filling.refreshed, None, video.filling.method, **quick)
         page.load(lambda: bar_words(desk), None, bar, **quick)
         gr.on([create.stat.change, video.stat.change], lambda: bar_words(desk), None, bar, trigger_mode="always_last", **quick)
     mark_texts(page)

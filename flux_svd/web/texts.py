@@ -530,6 +530,23 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "parecido del motivo: no había puntuador", "ressemblance du sujet : aucun évaluateur", "Ähnlichkeit des Motivs: keine Bewertung vorhanden",
         "主体相似度：未提供评分模型",
     ),
+    "Quality": ("Calidad", "Qualité", "Qualität", "质量"),
+    "Width": ("Anchura", "Largeur", "Breite", "宽度"),
+    "Height": ("Altura", "Hauteur", "Höhe", "高度"),
+    "Steps of a keyframe": ("Pasos de un fotograma clave", "Étapes d’une image clé", "Schritte eines Schlüsselbildes", "关键帧步数"),
+    "Keyframes not drawn after the first": (
+        "Fotogramas clave sin seguir al primero", "Images clés sans suivre la première",
+        "Schlüsselbilder nicht nach dem ersten gezeichnet", "关键帧不参照第一个绘制",
+    ),
+    "Steps of a transition": ("Pasos de una transición", "Étapes d’une transition", "Schritte eines Übergangs", "过渡步数"),
+    "Share of steps that align motion": (
+        "Parte de pasos que alinean el movimiento", "Part des étapes qui alignent le mouvement",
+        "Anteil der Schritte, die Bewegung angleichen", "对齐运动的步数占比",
+    ),
+    "Amount of motion": ("Cantidad de movimiento", "Quantité de mouvement", "Menge der Bewegung", "运动量"),
+    "Speed of motion asked for": (
+        "Velocidad de movimiento pedida", "Vitesse de mouvement demandée", "Verlangte Geschwindigkeit der Bewegung", "所求运动速度",
+    ),
     "Export": ("Exportar", "Exporter", "Ausgeben", "导出"),
     "Kind of file": ("Tipo de archivo", "Type de fichier", "Dateiart", "文件类型"),
     "Quality (crf), smaller is better": (

@@ -17,8 +17,9 @@ from flux_svd.web import fields, moves, parts
 from flux_svd.web.board import Board, Held, Slot, settle
 from flux_svd.web.cards import Card
 from flux_svd.web.desk import Desk
+from flux_svd.web.extras import Extras
 from flux_svd.web.filling import Filling
-from flux_svd.web.film_fields import FilmWish, changed, hand_of, read_form, video_fields
+from flux_svd.web.film_fields import FilmWish, changed, extra_of, hand_of, read_form, video_fields
 from flux_svd.web.film_view import drawn_of, fits_cards, view
 from flux_svd.web.filmstrip import Way
 from flux_svd.web.finds import Finds
@@ -74,6 +75,7 @@ class VideoPage:
             self.fps,
             self.model,
             *self.filling.fields,
+            self.extras.fields,
             *(card.text for card in self.cards),
             *(card.seed for card in self.cards),
             *(card.length for card in self.cards),
@@ -128,6 +130,7 @@ class VideoPage:
                     label="Frames a second", placeholder=str(FPS), elem_id="f_fps", max_lines=1, min_width=0, interactive=True
                 )
         self.filling = Filling(self.desk)
+        self.extras = Extras("v_extra")
         with gr.Accordion("What will happen", open=False):
             self.facts = show(elem_id="v_facts")
 
@@ -145,7 +148,10 @@ class VideoPage:
         self.work_outs = [
             *self.plan_outs, self.board, self.stat, self.acts, self.more, self.stop, self.job, self.mark, self.seed,
         ]  # fmt: skip
-        self.fill_outs = [self.film, self.count, self.seed, self.fps, self.frames, *self.filling.fields, *self.card_outs]
+        self.fill_outs = [
+            self.film, self.count, self.model, self.seed, self.fps, self.frames, *self.filling.fields, self.extras.fields,
+            self.extras.area, *self.card_outs,
+        ]  # fmt: skip
 
         def rearrange(event: Any, change: Callable[..., Update]) -> None:
             event(change, self.wish, [*self.card_outs, self.stat], **at_once).then(
@@ -164,6 +170,7 @@ class VideoPage:
         rearrange(self.arranger.click, self.arrange)
         for tick in (self.filling.loop, self.filling.four):
             rearrange(tick.input, lambda board, *wish: self._with_hand(board, wish, lambda hand: hand))
+        self.extras.wire().then(self.look_ahead, self.wish, self.plan_outs, **at_once)
         prepared = self.maker.click(self.prepare, self.wish, [self.intent, *self.card_outs], trigger_mode="once", **at_once)
         work(prepared.success, self.work.begin, self.intent)
         work(self.draw.click, self.work.draw_keyframes)
@@ -228,11 +235,13 @@ class VideoPage:
     def fill(self, prompt: str, seed: str, board: Board) -> Update:
         """Return the page as a picture sent here fills it: the prompt's stages, all from the picture's seed."""
         hand = [Held(Slot(stage.name), stage.prompt, seed) for stage in storyboard.write_stages(prompt, 3)]
-        return {**self._deal(hand, board), self.film: prompt, self.count: 3}
+        return {**self._deal(hand, board), **self.extras.filled({}), self.film: prompt, self.count: 3}
 
     def fill_from(self, request: VideoRequest, board: Board, plan: Plan | None = None) -> Update:
         """Return the page as the request of a film made here fills it; with its plan, with the seed and names that one took."""
         seed = plan.seed if plan else request.seed
+        known = request.model == "auto" or request.model in {spec.name for spec in self.desk.image_models()[0]}
+        lost = [] if known else [f"{request.model} is not ready on this machine; the best here takes its place."]
         filled = self.filling.filled(request)
         four = bool(filled[self.filling.four])
         hand = hand_of(request, plan)[:MAX_STAGES]
@@ -241,6 +250,8 @@ class VideoPage:
         return {
             **self._deal(hand, board, loop=request.loop, four=four),
             **filled,
+            **self.extras.filled(extra_of(request), lost),
+            self.model: request.model if known else "auto",
             self.film: request.prompt,
             self.fps: str(request.fps),
             self.frames: str(request.frames_per_transition or ""),
@@ -258,6 +269,9 @@ class VideoPage:
         """
         form, hand = read_form(board, wish)
         plan = self.desk.plan(video_fields(form, hand, picked=picked))
+        if film_of(plan).passes:
+            one_by_one = "a model that makes transitions one by one; films made in one pass are for the command line"
+            raise InvalidRequest("video_model", film_of(plan).model, one_by_one)
         if not fits_cards(plan, board):  # every keyframe needs a card here
             longest = f"at most {storyboard.MAX_TRAINED_FRAMES}, or another stage between"
             own = next((n for n, held in enumerate(hand) if _is_long(held.length)), None)

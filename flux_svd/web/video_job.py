@@ -78,7 +78,11 @@ class FilmJob:
             yield {page.stop: gr.skip()}  # a generator that says nothing empties the page
             return
         is_newest = self._watchers.begin(visitor.tab)
-        seen = await run_in_threadpool(self._watched, plan, board, wish, visitor)
+        try:
+            seen = await run_in_threadpool(self._watched, plan, board, wish, visitor)
+        except FluxSvdError as error:  # the form is no film of this page any more
+            yield {page.stat: parts.refused(error)}
+            return
         yield {page.stop: gr.Button(visible=True), **(self.shown(seen) if seen.makes_film else {})}
         ending = "" if seen.makes_film else parts.status("Keyframes ready", "each is cheap to redo; Animate makes the film")
         try:
