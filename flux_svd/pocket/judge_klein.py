@@ -16,6 +16,7 @@ from PIL import Image
 from flux_svd.pocket.checker import check_scene, read_picture
 from flux_svd.pocket.edits import KINDS, PAIR_KINDS, Edit, sample_edit
 from flux_svd.pocket.figures import Figure, share
+from flux_svd.pocket.judge_films import to_picture
 from flux_svd.pocket.painter import paint_scenes
 from flux_svd.pocket.train_flux import SIZES_TRAINED
 from flux_svd.pocket.train_klein import PROMPT_TOKENS, TEXT_LAYERS
@@ -79,10 +80,15 @@ def judge_edits(
     hits: dict[str, list[bool]] = defaultdict(list)
     for number, (edit, target) in enumerate(zip(edits, targets, strict=True)):
         size = SIZES_TRAINED[number // len(chosen) % len(SIZES_TRAINED)]
-        shown = [_picture(scene, size, noise) for scene in edit.references]
+        shown = [painted(scene, size, noise) for scene in edit.references]
         drawn = draw_klein(pipeline, edit.words, shown, size, steps, guidance, seed * 100_003 + number)
         _count(hits, edit, target, drawn)
     return [share(name, hits[name]) for name in sorted(hits)]
+
+
+def painted(scene: Scene, size: tuple[int, int], noise: torch.Generator) -> Image.Image:
+    """Return the scene as the painter paints it, `noise` its small chances."""
+    return to_picture(paint_scenes([scene], *size, noise)[0])
 
 
 def _count(hits: dict[str, list[bool]], edit: Edit, target: Scene, drawn: NDArray[np.float32]) -> None:
@@ -100,11 +106,6 @@ def _count(hits: dict[str, list[bool]], edit: Edit, target: Scene, drawn: NDArra
 
 def _telling_all(scene: Scene) -> Scene:
     return Scene(scene.shape, scene.color, scene.size, scene.background, scene.place, scene.outlined, scene.move, ALL_TOLD)
-
-
-def _picture(scene: Scene, size: tuple[int, int], noise: torch.Generator) -> Image.Image:
-    painted = paint_scenes([scene], *size, noise)[0]
-    return Image.fromarray(((painted + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
 
 
 def _spread(kinds: tuple[str, ...], n: int) -> list[str]:
