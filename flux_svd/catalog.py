@@ -39,6 +39,8 @@ class Component:
             in the file.
         modulation: how many of each of its blocks, and last of the rest, depend on step and prompt alone (adaptive norms).
         fp32_for_fp16: its values overflow in fp16, so it runs in fp32 where the rest runs in fp16.
+        wide: how many of each of its blocks, and last of the rest, keep two bytes where it is kept in fp8 (norms, adaptive ones
+            included); () where it is never kept so.
     """
 
     folder: str
@@ -47,9 +49,10 @@ class Component:
     loaded: int = 0
     modulation: tuple[int, ...] = ()
     fp32_for_fp16: bool = False
+    wide: tuple[int, ...] = ()
 
     def bytes_at(self, precision: str) -> int:
-        """Return the bytes of all its weights at `precision` (bf16, fp16 or fp32)."""
+        """Return the bytes of all its weights at `precision`, as in the files."""
         return self.parameters * self.parameter_bytes(precision)
 
     def loaded_bytes(self, precision: str) -> int:
@@ -135,7 +138,7 @@ class ModelSpec:
         return sum(component.bytes_at(precision) for component in self.components)
 
 
-BYTES_PER_PARAMETER = {"bf16": 2, "fp16": 2, "fp32": 4}
+BYTES_PER_PARAMETER = {"bf16": 2, "fp16": 2, "fp32": 4, "fp8": 2}  # fp8 is kept by transformers alone, which compute in bf16
 
 APACHE = Licence(
     "apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0",
@@ -174,6 +177,7 @@ _QWEN3_4B = Component("text_encoder", 4_022_468_096, loaded=3_114_088_192)
 _QWEN3_8B = Component("text_encoder", 8_190_735_360, loaded=5_831_883_520)
 _FLUX1_BLOCKS = ((19, 339_831_296), (38, 141_591_808))
 _FLUX1_MODULATION = (113_283_072, 28_320_768, 18_880_512)  # 3.2 of 11.9 billion
+_FLUX1_WIDE = (113_283_584, 28_321_024, 19_077_184)
 _FLUX1_WORK = WorkingMemory(step=106_600, decode=1_540, encode=1_290)
 _FLUX2_WORK = WorkingMemory(decode=1_540, encode=1_290)
 
@@ -182,7 +186,8 @@ _FLUX1_DEV = ModelSpec(
     licence=FLUX1_NC, steps=50, guidance=3.5, guidance_kind="embedded", prompt_tokens=512,
     obeys=frozenset({"guidance", "cfg_scale", "start", "step_cache"}),
     work=_FLUX1_WORK, components=(
-        _CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320, _FLUX1_BLOCKS, modulation=_FLUX1_MODULATION), _FLUX1_VAE,
+        _CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320, _FLUX1_BLOCKS, 0, _FLUX1_MODULATION, wide=_FLUX1_WIDE),
+        _FLUX1_VAE,
     ),
     sources=("model card of the repository: 50 steps, guidance 3.5, 512 tokens", "black-forest-labs/flux model_licenses"),
 )
@@ -191,7 +196,10 @@ _KLEIN_4B = ModelSpec(
     licence=APACHE, steps=4, prompt_tokens=512, obeys=frozenset({"references"}),
     text_layers=(9, 18, 27),  # `text_encoder_out_layers` of diffusers 0.42.1
     references_max=4,  # docs.bfl.ai, "Reference Images per Model", 2026-11: klein up to 4, [dev] recommended 6 at most
-    components=(_QWEN3_4B, Component("transformer", 3_875_544_576, ((5, 245_367_296), (20, 122_683_648))), _FLUX2_VAE),
+    components=(
+        _QWEN3_4B, Component("transformer", 3_875_544_576, ((5, 245_367_296), (20, 122_683_648)), wide=(512, 256, 19_267_584)),
+        _FLUX2_VAE,
+    ),
     work=replace(_FLUX2_WORK, step=133_900),
     sources=("model card of the repository: 4 steps, guidance 1.0", "README of black-forest-labs/flux2: licences and sizes"),
 )
@@ -202,7 +210,8 @@ _KLEIN_BASE_4B = replace(
     sources=("model card of the repository: 50 steps, guidance 4.0", "README of black-forest-labs/flux2: licences and sizes"),
 )
 _KLEIN_9B_PARTS = (
-    _QWEN3_8B, Component("transformer", 9_078_581_248, ((8, 436_208_128), (24, 218_104_064))), _FLUX2_VAE,
+    _QWEN3_8B, Component("transformer", 9_078_581_248, ((8, 436_208_128), (24, 218_104_064)), wide=(512, 256, 34_078_720)),
+    _FLUX2_VAE,
 )
 _KLEIN_9B_WORK = replace(_FLUX2_WORK, step=178_200)
 _T5_FOR_LTX = replace(_T5_XXL, folder="text_encoder")
@@ -226,7 +235,8 @@ _ROWS: tuple[ModelSpec, ...] = (
         licence=APACHE, steps=4, guidance=0.0, guidance_kind="none", prompt_tokens=256,
         obeys=frozenset({"start"}),
         components=(
-            _CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS, modulation=_FLUX1_MODULATION), _FLUX1_VAE,
+            _CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS, 0, _FLUX1_MODULATION, wide=_FLUX1_WIDE),
+            _FLUX1_VAE,
         ),
         sources=("model card of the repository: 4 steps, guidance 0, 256 tokens",),
         unconfirmed=("whether the repository still asks for a login before the download",),
@@ -248,7 +258,8 @@ _ROWS: tuple[ModelSpec, ...] = (
         obeys=frozenset({"guidance", "references"}), references_max=6, text_layers=(10, 20, 30),
         components=(
             Component("text_encoder", 24_011_361_280, loaded=17_343_754_240),
-            Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824))), _FLUX2_VAE,
+            Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824)), wide=(512, 256, 76_283_904)),
+            _FLUX2_VAE,
         ),
         work=replace(_FLUX2_WORK, step=265_400),
         sources=("model card of the repository: 50 steps (28 as a trade-off), guidance 4",),

@@ -1,7 +1,8 @@
 """What to do when memory runs out in the middle of a plan: the next rung. Size and steps stay; pixels too, without consent.
 
 Decoding: smaller tiles or chunks with the request's consent, then the processor. Everything else, and decoding after that: the
-plan's fallbacks, each of which keeps less of the model on the device.
+plan's fallbacks, each of which keeps less of the model on the device. Those that keep a transformer's weights in fp8 are among
+them only with the request's consent; the picture that goes on there has another recipe, and begins anew.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from flux_svd.errors import DoesNotFit, Phase
 from flux_svd.fitting import CHUNKS, TILES, describe_placement
 from flux_svd.memory import Placement
 from flux_svd.plan import Decision, Plan
-from flux_svd.recipe import ImageRecipe, VideoRecipe
+from flux_svd.recipe import ImageRecipe, PlannedRecipe, VideoRecipe
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,17 @@ def next_rung(plan: Plan, failure: Failure) -> Plan:
             return finer
         if placed.device != "cpu" and not placed.decode_on_cpu:
             return _moved(plan, placed, replace(placed, decode_on_cpu=True), failure)
-    left = [row for row in plan.fallbacks if row.model == failure.model]
+    rows = [row for row in plan.fallbacks if row.model == failure.model]
+    # A smaller transformer is of no help to an encoder.
+    left = [row for row in rows if not row.fp8 or placed.fp8 or failure.phase in ("load", "denoise")]
     if not left:
         raise DoesNotFit(
             f"Memory ran out while {_DOING[failure.phase]} with {failure.model}, and nothing smaller is left to try: "
             f"{describe_placement(placed)}. Close other programs, or ask for a smaller size or model."
         )
     moved = _moved(plan, placed, replace(left[0], decode_on_cpu=placed.decode_on_cpu), failure)
-    return replace(moved, fallbacks=tuple(row for row in plan.fallbacks if row is not left[0]))
+    done = rows[: rows.index(left[0]) + 1]
+    return replace(moved, fallbacks=tuple(row for row in plan.fallbacks if row not in done))
 
 
 _DOING: dict[Phase, str] = {"load": "loading", "encode": "reading the prompt", "denoise": "denoising", "decode": "decoding"}
@@ -56,7 +60,26 @@ def _moved(plan: Plan, before: Placement, after: Placement, failure: Failure) ->
     note = Decision("memory ran out", f"went on with {after.rung}: {describe_placement(after)}",
                     f"while {_DOING[failure.phase]} with {describe_placement(before)}")  # fmt: skip
     placements = tuple(after if row is before else row for row in plan.placements)
-    return replace(plan, placements=placements, decisions=(*plan.decisions, note))
+    decisions, recipes = (*plan.decisions, note), plan.recipes
+    if after.fp8 != before.fp8:
+        recipes = tuple(at_precision(recipe, after) for recipe in recipes)
+        decisions = (*plan.decisions, replace(note, value=f"{note.value}; {_CHANGED[after.fp8]}"))
+    return replace(plan, recipes=recipes, placements=placements, decisions=decisions)
+
+
+_CHANGED = {
+    True: "its precision is lower, which the request allows, and pixels differ slightly",
+    False: "its precision is that of the published weights again",
+}
+
+
+def at_precision(recipe: PlannedRecipe, placed: Placement) -> PlannedRecipe:
+    """Return the recipe of a picture of this model at the precision that its placement keeps; others as they are."""
+    if not isinstance(recipe, ImageRecipe) or recipe.model != placed.model:
+        return recipe
+    if placed.fp8:
+        return replace(recipe, precision="fp8")
+    return replace(recipe, precision="bf16") if recipe.precision == "fp8" else recipe
 
 
 def _finer(plan: Plan) -> Plan | None:

@@ -29,6 +29,7 @@ class Budget:
         bf16: whether the device computes in bfloat16 by itself.
         tried: levers (ways to place a model that are more than loading it) that have run on this device, or that the user
             allowed untried.
+        lower_precision: whether what is planned for may change pixels slightly so that it fits.
     """
 
     device: Device
@@ -38,11 +39,12 @@ class Budget:
     disk_bytes: int
     bf16: bool = True
     tried: frozenset[str] = frozenset()
+    lower_precision: bool = False
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how one model runs; free to change without changing pixels.
+    """Where and how one model runs; free to change without changing pixels, save for `fp8`.
 
     Attributes:
         offload: "none": all of it stays on the device. "model": its parts wait in host memory and visit the device one by
@@ -52,6 +54,7 @@ class Placement:
         resident_blocks: how many blocks stay on the device when the others stream.
         fold_modulation: FLUX.1's adaptive norms are computed once for all steps, and their weights wait in host memory.
         decode_on_cpu: the VAE decodes on the processor, whatever device denoises.
+        fp8: room is for a transformer whose weights are kept in fp8; the recipe's precision says the same.
     """
 
     model: str
@@ -62,6 +65,7 @@ class Placement:
     resident_blocks: int = 0
     fold_modulation: bool = False
     decode_on_cpu: bool = False
+    fp8: bool = False
 
     @property
     def rung(self) -> str:
@@ -69,6 +73,8 @@ class Placement:
         if self.device == "cpu":
             return "P8"
         unified = self.device == "mps"
+        if self.fp8 and self.offload != "phases":
+            return "P4" if self.offload == "stream" else "P2"
         return {"none": "P0", "model": "P1", "phases": "P1" if unified else "P7", "stream": "P3"}[self.offload]
 
 

@@ -1,7 +1,8 @@
 """budget × model × shape → placements, best first, and what to change where none fits; pure arithmetic. Loads nothing.
 
 From fast to small, as `Placement.rung` names them: P0 all parts stay on the device; P1 they visit it one by one; P3 the
-transformer's blocks stream, as many as fit staying; P7 parts wait on the disk; P8 the processor.
+transformer's blocks stream, as many as fit staying; P7 parts wait on the disk; P8 the processor. P2 and P4 are P0 or P1 and P3
+with the transformer's weights in fp8: they change pixels, so they come after all that do not, and only where that is allowed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from flux_svd.catalog import MODELS, Component, ModelSpec
 from flux_svd.errors import DoesNotFit
 from flux_svd.memory import GIB, PROCESS_BYTES, Budget, Device, Placement, Shape, Work, device_margin, format_gib, work_of
 
-LEVERS = frozenset({"stream", "fold"})  # ways to hold a model that need a recorded run before the planner takes them
+LEVERS = frozenset({"stream", "fold", "fp8"})  # ways to hold a model that need a recorded run before the planner takes them
 FOLDED_BYTES = GIB * 3 // 10  # what folded modulation computes: 2.1 MB a step and branch in FLUX.1, of 150 steps
 BLOCKS_IN_FLIGHT = 2  # the one that computes and the one that is being copied
 SMALLEST_SIDE = 256  # pixels; pictures below that are of no use with the large models
@@ -45,6 +46,8 @@ def fallbacks(placed: Placement, spec: ModelSpec, precision: str, shape: Shape, 
             continue
         if row.offload == last.offload == "stream" and row.resident_blocks > last.resident_blocks // 2:
             continue  # as many blocks as fit, then ever half as many
+        if row.device == last.device and last.offload == "stream" != row.offload:
+            continue  # a whole transformer in fp8 takes more of the device than two blocks in bf16
         left.append(row)
         last = row
     return tuple(left)
@@ -57,7 +60,7 @@ def placements(
     work, rooms = work_of(spec, precision, shape), (room_of(budget), budget.host_bytes)
     devices: list[Device] = [budget.device] if budget.device == "cpu" else [budget.device, "cpu"]
     for device in devices:
-        for row in _on(device, spec, precision, work, levers):
+        for row in _on(device, spec, precision, work, _allowed(levers, budget)):
             if spec.keyframes_at_once and row.offload not in ("none", "model"):
                 continue  # engines of one pass are placed as a whole
             if row.peak_bytes <= (rooms[0] if device == budget.device else rooms[1]) and row.host_peak_bytes <= rooms[1]:
@@ -71,7 +74,8 @@ def is_tried(placement: Placement, budget: Budget) -> bool:
 
 def levers_of(placement: Placement) -> frozenset[str]:
     """Return the levers a placement pulls."""
-    return frozenset({"stream"} & {placement.offload}) | frozenset({"fold"} if placement.fold_modulation else ())
+    pulled = {"stream": placement.offload == "stream", "fold": placement.fold_modulation, "fp8": placement.fp8}
+    return frozenset(lever for lever, is_pulled in pulled.items() if is_pulled)
 
 
 def can_place(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> bool:
@@ -87,20 +91,32 @@ def room_of(budget: Budget) -> int:
 
 
 def _on(device: Device, spec: ModelSpec, precision: str, work: Work, levers: frozenset[str]) -> Iterator[Placement]:
-    """Yield the placements of `spec` on a device, whether they fit or not, fastest first."""
+    """Yield the placements of `spec` on a device, whether they fit or not, fastest first; those in fp8 are last."""
     folds = device == "cuda" and "fold" in levers and any(part.modulation for part in spec.components)
-    for fold in (False, True) if folds else (False,):
-        yield from _kept_whole(device, spec, precision, work, fold)
-    if device == "cuda" and "stream" in levers:
+    lowers = device == "cuda" and "fp8" in levers and precision == "bf16" and bool(_transformer(spec).wide)
+    for held in (precision, "fp8") if lowers else (precision,):
+        # One layer's weights are in bf16 while it computes; no layer is larger than a block.
+        widened = 2 * max(size for _, size in _transformer(spec).blocks) if held == "fp8" else 0
+        own = replace(work, denoise_bytes=work.denoise_bytes + widened)
         for fold in (False, True) if folds else (False,):
-            yield from _streamed(spec, precision, work, fold)
+            yield from _kept_whole(device, spec, held, own, fold)
+        if device == "cuda" and "stream" in levers:
+            for fold in (False, True) if folds else (False,):
+                yield from _streamed(spec, held, own, fold)
+
+
+def _allowed(levers: frozenset[str], budget: Budget) -> frozenset[str]:
+    return levers if budget.lower_precision else levers - {"fp8"}
 
 
 def _kept_whole(device: Device, spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
     """Yield the placements that never take a part of the model to pieces."""
     sizes, folded = sizes_of(spec, precision), sizes_of(spec, precision, fold=fold)
     weights, vae = sum(sizes.values()), sizes.get("vae", 0)
+    fp8 = precision == "fp8"
     staging = PROCESS_BYTES + max(sizes.values())  # files are mapped, and copied part by part
+    if fp8:  # they hold bf16, beside which the smaller weights are made
+        staging = PROCESS_BYTES + max(sizes_of(spec, "bf16").values()) + sizes[_transformer(spec).folder]
     own = {name: _own_work(spec, name, work) for name in sizes}
     # one part at a time, beside the VAE of an image model: it is small and stays
     beside = 0 if spec.makes_films else vae
@@ -111,9 +127,9 @@ def _kept_whole(device: Device, spec: ModelSpec, precision: str, work: Work, fol
         yield Placement(spec.name, device, "phases", alone + vae - beside, alone + vae - beside + PROCESS_BYTES)
         return
     kept = sum(sizes.values()) - sum(folded.values())  # what folding leaves in host memory
-    yield Placement(spec.name, device, "none", resident, staging + kept, fold_modulation=fold)
-    yield Placement(spec.name, device, "model", alone, weights + PROCESS_BYTES, fold_modulation=fold)
-    yield Placement(spec.name, device, "phases", alone + vae - beside, staging + kept, fold_modulation=fold)
+    yield Placement(spec.name, device, "none", resident, staging + kept, fold_modulation=fold, fp8=fp8)
+    yield Placement(spec.name, device, "model", alone, weights + PROCESS_BYTES, fold_modulation=fold, fp8=fp8)
+    yield Placement(spec.name, device, "phases", alone + vae - beside, staging + kept, fold_modulation=fold, fp8=fp8)
 
 
 def _streamed(spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
@@ -128,7 +144,7 @@ def _streamed(spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterat
         moving = [size for at, size in enumerate(blocks) if not stays(at, len(blocks), resident)]
         most = max(BLOCKS_IN_FLIGHT * max(moving) + work.denoise_bytes, encoder, work.encode_bytes, work.decode_bytes)
         peak = vae + frame + sum(staying) + most
-        yield Placement(spec.name, "cuda", "stream", peak, host, resident, fold_modulation=fold)
+        yield Placement(spec.name, "cuda", "stream", peak, host, resident, fold_modulation=fold, fp8=precision == "fp8")
 
 
 def stays(at: int, blocks: int, resident: int) -> bool:
@@ -138,10 +154,11 @@ def stays(at: int, blocks: int, resident: int) -> bool:
 
 def sizes_of(spec: ModelSpec, precision: str, *, fold: bool = False) -> dict[str, int]:
     """Return the bytes of each part as it is loaded; with `fold`, without the weights that folded modulation leaves out."""
-    sizes = {part.folder: part.loaded_bytes(precision) for part in spec.components}
+    sizes, core = {part.folder: part.loaded_bytes(precision) for part in spec.components}, _transformer(spec)
+    counts = [*(count for count, _ in core.blocks), 1]
+    if precision == "fp8":  # what is not wide takes one byte instead of two
+        sizes[core.folder] -= core.parameters - sum(count * size for count, size in zip(counts, core.wide, strict=True))
     if fold:
-        core = _transformer(spec)
-        counts = [*(count for count, _ in core.blocks), 1]
         gone = sum(count * size for count, size in zip(counts, core.modulation, strict=True))
         sizes[core.folder] -= gone * core.parameter_bytes(precision)
     return sizes
@@ -152,7 +169,9 @@ def block_bytes(spec: ModelSpec, precision: str, *, fold: bool = False) -> list[
     core = _transformer(spec)
     gone = core.modulation if fold else (0,) * len(core.blocks)
     element = core.parameter_bytes(precision)
-    return [(size - less) * element for (count, size), less in zip(core.blocks, gone, strict=False) for _ in range(count)]
+    wide = core.wide if precision == "fp8" else [size for _, size in core.blocks]
+    rows = zip(core.blocks, gone, wide, strict=False)
+    return [(size - less) * element - (size - kept) for (count, size), less, kept in rows for _ in range(count)]
 
 
 def _own_work(spec: ModelSpec, name: str, work: Work) -> int:
@@ -172,7 +191,7 @@ def _transformer(spec: ModelSpec) -> Component:
 
 def _refusal(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
     """Return why nothing fits and what is the smallest change that would."""
-    rows = list(_on(budget.device, spec, precision, work_of(spec, precision, shape), budget.tried))
+    rows = list(_on(budget.device, spec, precision, work_of(spec, precision, shape), _allowed(budget.tried, budget)))
     leanest = min(rows, key=lambda row: row.peak_bytes)
     kind = "device memory" if budget.device == "cuda" else "memory"
     if leanest.peak_bytes <= room_of(budget):  # then the host is too small for it
@@ -188,11 +207,21 @@ def _refusal(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> s
 
 def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
     """Return, as an advice, the first change that fits: an untried lever, a smaller size, a smaller model."""
+    advice = []
     untried = next((row for row in placements(spec, precision, shape, budget) if not is_tried(row, budget)), None)
     if untried is not None and untried.device == budget.device:
-        ways = {"stream": "streaming its blocks", "fold": "computing its modulation once"}
-        how = " and ".join(way for lever, way in ways.items() if lever in levers_of(untried))
-        return f"With {how} it takes {format_gib(untried.peak_bytes)}, but that is untried on such a device: add --untried."
+        needed = format_gib(untried.peak_bytes)
+        advice.append(f"With {_how(untried)} it takes {needed}, but that is untried on such a device: add --untried.")
+    consenting = placements(spec, precision, shape, replace(budget, lower_precision=True))
+    lowered = next((row for row in consenting if row.fp8 and row.device == budget.device), None)
+    if lowered is not None and not budget.lower_precision:
+        tried = "" if is_tried(lowered, budget) else " --untried"
+        advice.append(
+            f"With consent to slightly other pixels, by {_how(lowered)}, it takes {format_gib(lowered.peak_bytes)}"
+            f"{', untried on such a device' if tried else ''}: add --consent{tried}."
+        )
+    if advice:
+        return " ".join(advice)
     sizes = (row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget))
     fitting = next(sizes, None)
     if fitting is not None:
@@ -206,6 +235,15 @@ def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budg
             if can_place(other, "fp32" if other.pocket else precision, size, budget):
                 return f"The largest model that fits is {other.name}."
     return "Give it more memory: close other programs, or raise --vram."
+
+
+def _how(placed: Placement) -> str:
+    """Return the levers of a placement in words."""
+    ways = {
+        "stream": "streaming its blocks", "fold": "computing its modulation once",
+        "fp8": "keeping its transformer's weights in fp8",
+    }  # fmt: skip
+    return " and ".join(way for lever, way in ways.items() if lever in levers_of(placed))
 
 
 def _smaller(spec: ModelSpec, shape: Shape) -> Iterator[Shape]:

@@ -57,6 +57,8 @@ def make_plan(
         DoesNotFit: no placement fits the budget.
     """
     notes: list[Decision] = []
+    # Compiled blocks cannot widen their weights on the way.
+    budget = replace(budget, lower_precision=request.consent and not request.compiled)
     seed = request.seed if request.seed is not None else entropy.randint(0, RANDOM_SEED_MAX)
     notes.append(Decision("seed", str(seed), "as asked" if request.seed is not None else "drawn at random"))
     if isinstance(request, ImageRequest):
@@ -363,8 +365,12 @@ def _image_recipes(
     if request.compiled:
         notes.append(Decision("compiled", "yes", "as asked; the first picture takes minutes more, pixels differ slightly"))
     precision, why = choose_precision(spec, budget)
-    notes.append(Decision("precision", precision, why))
-    fit = fit_picture(spec, precision, (width, height), references, budget, notes)
+    placing: list[Decision] = []
+    fit = fit_picture(spec, precision, (width, height), references, budget, placing)
+    if fit.placement.fp8:
+        why = f"the transformer's weights, which the request allows; in {precision} nothing fits that has run here"
+        precision = "fp8"
+    notes += [Decision("precision", precision, why), *placing]
     notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))
     versions = installed_versions("torch", "diffusers", "transformers")
     recipes = tuple(

@@ -83,7 +83,7 @@ class _Picture(_Request):
     attention: Attention = Field(default="native", description="Who computes attention; pixels differ slightly")
     compiled: bool = Field(default=False, description="Compile the model first: minutes once, then quicker; other rounding")
     consent: bool = Field(
-        default=False, description="When memory runs out, change the picture slightly (tiles) rather than take long"
+        default=False, description="When memory runs out, change the picture slightly (tiles, fp8) rather than take long"
     )
 
     best_of: Annotated[int, Field(ge=1, le=BEST_OF_MAX)] = Field(

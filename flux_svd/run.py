@@ -28,7 +28,7 @@ from flux_svd.encode import encode_film, iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, InvalidRequest, OutOfMemory, StorageFailed, shorten
 from flux_svd.keyframes import Keyframe, Keyframes, Means, explain_choice
-from flux_svd.ladder import Failure, next_rung
+from flux_svd.ladder import Failure, at_precision, next_rung
 from flux_svd.metrics.film import film_report
 from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Plan, film_stage_names
@@ -162,13 +162,17 @@ class Run:
             self._note(recipe, str(kept.facts.get("unread", "")))
             with Image.open(io.BytesIO(kept.data), formats=["PNG"]) as opened:
                 return opened.convert("RGB")
-        trail = self._trail(recipe, "draw")
-        picture = self._enduring(current, lambda: self._drawn(current(), trail, item, items))
-        self.store.drop_stage(latents_name(recipe), "latents")
+        trails: dict[str, Trail] = {}
+        picture = self._enduring(current, lambda: self._drawn(current(), trails, item, items))
+        for name in trails:
+            self.store.drop_stage(name, "latents")
         return picture
 
-    def _drawn(self, recipe: ImageRecipe, trail: Trail, item: int, items: int) -> Image.Image:
-        """Draw and keep a picture, from where its trail ends."""
+    def _drawn(self, recipe: ImageRecipe, trails: dict[str, Trail], item: int, items: int) -> Image.Image:
+        """Draw and keep a picture, from where the trail of its latents ends."""
+        if latents_name(recipe) not in trails:
+            trails[latents_name(recipe)] = self._trail(recipe, "draw")
+        trail = trails[latents_name(recipe)]
         self._tell("load", item, items)
         engine = self.engines.flux(self.plan.placement_of(recipe.model), recipe.precision)
         references = [self._reference(reference) for reference in recipe.references]
@@ -207,7 +211,11 @@ class Run:
         return self.store.find_stage(fingerprint(self._lowered(recipe)), "png") is not None
 
     def _lowered(self, recipe: ImageRecipe) -> ImageRecipe:
-        return dataclasses.replace(recipe, decode_tile=self.tile) if self.tile else recipe
+        """Return the recipe as it is made since memory ran out: in smaller parts, at the precision that is left."""
+        placed = [row for row in self.plan.placements if row.model == recipe.model]
+        now = at_precision(recipe, placed[0]) if placed else recipe
+        assert isinstance(now, ImageRecipe)
+        return dataclasses.replace(now, decode_tile=self.tile) if self.tile else now
 
     @contextmanager
     def _alone(self, recipe: ImageRecipe | VideoRecipe) -> Iterator[None]:

@@ -14,7 +14,7 @@ from flux_svd.ladder import Failure, next_rung
 from flux_svd.memory import GIB, Budget
 from flux_svd.plan import Inventory, Plan, plan_from_json, plan_to_json
 from flux_svd.planner import make_plan
-from flux_svd.recipe import ImageRecipe, VideoRecipe
+from flux_svd.recipe import ImageRecipe, VideoRecipe, fingerprint
 from flux_svd.request import make_request
 
 EVERYTHING = Inventory(frozenset(MODELS), frozenset(spec.licence.id for spec in MODELS.values()))
@@ -106,6 +106,63 @@ def test_a_film_is_decoded_in_smaller_chunks_with_consent_and_on_the_processor_w
     moved = next_rung(plain, Failure(video, "decode"))
     assert moved.placement_of(video).decode_on_cpu
     assert moved.recipes == plain.recipes
+
+
+def rungs_of(plan: Plan, phase: str) -> list[tuple[str, str, str]]:
+    """Return (rung, device, precision of the recipe) from the first plan to the last there is, always failing in `phase`."""
+    rows = []
+    while True:
+        rows.append((plan.placements[0].rung, plan.placements[0].device, image_of(plan).precision))
+        try:
+            plan = failed(plan, phase)
+        except DoesNotFit:
+            return rows
+
+
+@pytest.mark.parametrize("model", ["flux1-dev", "flux2-klein-4b", "flux2-klein-9b"])
+@pytest.mark.parametrize("phase", ["load", "denoise"])
+def test_with_consent_weights_in_fp8_come_after_all_that_is_exact_and_before_the_processor(model: str, phase: str) -> None:
+    exact = rungs_of(plan_of(model=model), phase)
+    assert {precision for _, _, precision in exact} == {"bf16"}
+    lowered = rungs_of(plan_of(model=model, consent=True), phase)
+    at = [precision for _, _, precision in lowered].index("fp8")
+    assert lowered[:at] == exact[:at]
+    assert lowered[at] == ("P4", "cuda", "fp8")
+    assert all(device == "cpu" and precision == "bf16" for _, device, precision in lowered[at + 1 :])
+    assert len(lowered) > at + 1
+
+
+def test_a_change_of_precision_is_said_and_is_another_recipe() -> None:
+    plan = plan_of(consent=True)
+    while image_of(plan).precision == "bf16":
+        before, plan = plan, failed(plan, "denoise")
+    assert fingerprint(image_of(plan)) != fingerprint(image_of(before))
+    assert dataclasses.replace(image_of(plan), precision="bf16") == image_of(before)
+    assert "its precision is lower, which the request allows" in plan.decisions[-1].value
+    assert "transformer in fp8" in plan.decisions[-1].value
+    assert plan_from_json(plan_to_json(plan)) == plan
+    after = failed(plan, "denoise")
+    assert "published weights again" in after.decisions[-1].value
+    assert image_of(after) == image_of(before)
+
+
+def test_an_encoder_that_runs_out_of_memory_does_not_change_the_transformers_precision() -> None:
+    assert {precision for _, _, precision in rungs_of(plan_of(consent=True), "encode")} == {"bf16"}
+
+
+def test_compiled_pictures_are_not_lowered() -> None:
+    assert {precision for _, _, precision in rungs_of(plan_of(consent=True, compiled=True), "denoise")} == {"bf16"}
+
+
+def test_a_plan_that_begins_in_fp8_says_so() -> None:
+    here = Budget("cuda", "a GPU", 24 * GIB, 128 * GIB, 2**40, tried=frozenset({"fp8"}))
+    wish = {"kind": "image", "prompt": "a red circle", "seed": 7, "model": "flux1-dev", "consent": True}
+    plan = make_plan(make_request(wish), here, EVERYTHING, random.Random(1))
+    assert (image_of(plan).precision, plan.placements[0].rung) == ("fp8", "P2")
+    [told] = [row for row in plan.decisions if row.what == "precision"]
+    assert (told.value, "which the request allows" in told.why) == ("fp8", True)
+    with pytest.raises(DoesNotFit, match=r"With consent to slightly other pixels.*add --consent"):
+        make_plan(make_request({**wish, "consent": False}), here, EVERYTHING, random.Random(1))
 
 
 def test_one_models_failure_leaves_the_other_where_it_is() -> None:

@@ -12,6 +12,7 @@ import torch
 from flux_svd.catalog import MODELS, ModelSpec
 from flux_svd.engines.levers.encoders import cut_text_encoder
 from flux_svd.engines.levers.streaming import placed_bytes
+from flux_svd.engines.shortcuts import store_as_fp8
 from flux_svd.errors import DoesNotFit
 from flux_svd.fitting import choose_precision, fit_film, fit_picture
 from flux_svd.memory import ENCODE_BYTES, GIB, PROCESS_BYTES, Budget, Shape, device_margin, work_of
@@ -58,15 +59,17 @@ def keeps(budget: Budget, device: str, peak: int, host_peak: int) -> bool:
 @pytest.mark.parametrize("spec", IMAGE, ids=lambda spec: spec.name)
 def test_pictures_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpec, budget: Budget) -> None:
     precision = choose_precision(spec, budget)[0]
-    for untried in (False, True):
-        budget = dataclasses.replace(budget, tried=EVERY_LEVER if untried else frozenset())
+    for untried, consent in itertools.product((False, True), repeat=2):
+        budget = dataclasses.replace(budget, tried=EVERY_LEVER if untried else frozenset(), lower_precision=consent)
         for size, references in itertools.product((spec.size,) if spec.pocket else SIZES, (0, 4)):
             try:
                 fit = fit_picture(spec, precision, size, references, budget, [])
             except DoesNotFit as refusal:
-                assert re.search(r"It fits (at|with)|largest model that fits|--untried|more memory", str(refusal)), refusal
+                ways_out = r"It fits (at|with)|largest model that fits|--untried|--consent|more memory"
+                assert re.search(ways_out, str(refusal)), refusal
                 continue
             for row in (fit.placement, *fit.fallbacks):
+                assert consent or not row.fp8
                 if row.device == budget.device:
                     assert keeps(budget, row.device, row.peak_bytes, row.host_peak_bytes), row
                 assert row.host_peak_bytes <= budget.host_bytes
@@ -157,6 +160,38 @@ def test_a_refusal_names_the_largest_size_that_fits() -> None:
     assert not can_place(spec, "bf16", Shape(width + 16, height + 16, tile=512), budget)
 
 
+def test_fp8_is_never_taken_without_consent_nor_before_it_has_run_here() -> None:
+    """A card that holds FLUX.1's transformer in fp8, and whose host cannot hold what streaming needs."""
+    shape, spec = Shape(1024, 1024), MODELS["flux1-dev"]
+    here = Budget("cuda", "a GPU", 24 * GIB, 128 * GIB, 2**40)
+    taken = {}
+    for consent, lever in itertools.product((False, True), ("", "fp8")):
+        budget = dataclasses.replace(here, tried=frozenset({lever} - {""}), lower_precision=consent)
+        try:
+            taken[consent, lever] = place(spec, "bf16", shape, budget).fp8
+        except DoesNotFit as refusal:
+            taken[consent, lever] = "--consent" in str(refusal), "--untried" in str(refusal)
+    # refused with both ways out; where fp8 has run, consent is enough; where consent is given, it is still untried
+    assert taken == {(False, ""): (True, True), (False, "fp8"): (True, True), (True, ""): (False, True), (True, "fp8"): True}
+    fit = fit_picture(spec, "bf16", (1024, 1024), 0, dataclasses.replace(here, tried=LEVERS, lower_precision=True), [])
+    assert not fit.placement.fp8  # what is exact comes first
+    assert 0.6 < sizes_of(spec, "fp8")["transformer"] / sizes_of(spec, "bf16")["transformer"] < 0.65
+    assert sizes_of(spec, "fp8", fold=True)["transformer"] == pytest.approx(8.65e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [card("Apple"), card("T4"), Budget("cpu", "a processor", 16 * GIB, 16 * GIB, 2**40)],
+    ids=lambda budget: budget.device_name,
+)
+def test_fp8_is_for_gpus_that_compute_in_bf16(budget: Budget) -> None:
+    budget = dataclasses.replace(budget, tried=LEVERS, lower_precision=True, device_bytes=2**40, host_bytes=2**40)
+    for spec in IMAGE:
+        rows = list(placements(spec, choose_precision(spec, budget)[0], Shape(*spec.size), budget))
+        assert rows
+        assert not any(row.fp8 for row in rows)
+
+
 def test_a_picture_above_one_megapixel_is_always_tiled() -> None:
     fit = fit_picture(MODELS["flux2-klein-4b"], "bf16", (2048, 2048), 0, card("GPU of 141 GiB"), [])
     assert fit.shape.tile == 1024
@@ -203,6 +238,11 @@ def test_weights_are_those_of_the_classes_at_full_size(model: str, part: str) ->
         ]  # fmt: skip
     if row.loaded:
         assert row.loaded == count(cut_text_encoder(built, MODELS[model].text_layers[-1]))
+    if row.wide:
+        store_as_fp8(built, torch.bfloat16)
+        stored = [sum(weight.nbytes for weight in block.parameters()) for block in blocks]
+        assert stored == block_bytes(MODELS[model], "fp8")
+        assert sizes_of(MODELS[model], "fp8")[part] == sum(weight.nbytes for weight in built.parameters())
 
 
 @pytest.mark.parametrize("model", ["flux1-schnell", "flux2-dev", "svd-xt"])

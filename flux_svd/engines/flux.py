@@ -258,8 +258,8 @@ class FluxEngine:
                 if not flux1
                 else "the picture the recipe names, and none where it names none",
             )
-        if recipe.compiled and (self._fold or self._placement.offload == "stream"):
-            raise InvalidRequest("compiled", True, "not while blocks are streamed or modulation is folded")
+        if recipe.compiled and (self._fold or self._fp8_storage or self._placement.offload == "stream"):
+            raise InvalidRequest("compiled", True, "not while blocks are streamed, modulation is folded or weights are in fp8")
         for picture in references:
             _check_reference(picture)
 

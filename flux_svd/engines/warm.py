@@ -40,8 +40,8 @@ class WarmEngines:
         if key not in self._flux:
             self._make_room(placement)
             self._flux[key] = FluxEngine(
-                MODELS[placement.model], self._folder(placement.model), placement, precision,
-                fold_modulation=placement.fold_modulation,
+                MODELS[placement.model], self._folder(placement.model), placement, "bf16" if precision == "fp8" else precision,
+                fold_modulation=placement.fold_modulation, fp8_storage=precision == "fp8",
             )  # fmt: skip
         _use_threads(placement.model)
         self._flux[key].follow(placement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import traceback
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, FluxTransformer2DModel, UNetSpatioTemporalConditionModel
+from PIL import Image
 from transformers import CLIPTextModel, CLIPVisionModelWithProjection, T5EncoderModel
 
 from flux_svd.artifact import VideoArtifact
@@ -157,6 +159,32 @@ def test_with_consent_pictures_are_decoded_in_tiles_from_the_one_that_failed_and
     assert any("went on decoding tiles of 32 pixels" in note for note in film.run.notes)
     # the transformer was not asked again: 2 encoders, 4 steps and 2 decodes, then the second picture, then the way
     assert memory.calls <= 60
+
+
+@pytest.mark.parametrize(("fails_at", "lowered"), [(11, [False, True]), (4, [True, True])])
+def test_with_consent_a_picture_begins_anew_with_weights_in_fp8_and_what_is_finished_keeps_its_recipe(
+    fails_at: int, lowered: list[bool], memory: Memory, run: Callable[[Plan], VideoArtifact]
+) -> None:
+    planned = film_plan(consent=True)
+    small = Placement(DRAW, "cpu", "none", 0, 0, fp8=True)
+    plan = dataclasses.replace(planned, fallbacks=(small, *planned.fallbacks))
+    memory.fail_at = {fails_at}  # two encoders, four steps and a decode of each picture: its second step
+    film = run(plan)
+    wished = [image_recipe(DRAW, prompt=text, prompt_tokens=24) for text in ("a red fox", "a grey owl")]
+    expected = [
+        dataclasses.replace(recipe, precision="fp8") if low else recipe for recipe, low in zip(wished, lowered, strict=True)
+    ]
+    assert list(film.recipe.keyframes) == expected
+    assert (film.recipe.transitions[0].start, film.recipe.transitions[0].end) == tuple(fingerprint(one) for one in expected)
+    [told] = [note for note in film.run.notes if note.startswith("memory ran out")]
+    assert "its precision is lower, which the request allows" in told
+    memory.fail_at = set()
+    for path, recipe, low in zip(film.keyframes, expected, lowered, strict=True):
+        alone = FluxEngine(
+            MODELS[DRAW], path.parents[2] / "models" / DRAW, placement(DRAW), "bf16" if low else "fp32", fp8_storage=low
+        )
+        with Image.open(path) as drawn:  # as if it had been drawn so from the first step
+            assert np.array_equal(np.asarray(drawn), np.asarray(alone.draw(recipe, [], ignore_steps)))
 
 
 @pytest.mark.parametrize("offload", ["none", "model", "phases"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 
 from flux_svd.catalog import MODELS
 from flux_svd.engines.flux import FluxEngine
-from flux_svd.errors import Cancelled, InvalidRequest, ModelUnavailable
+from flux_svd.engines.levers import streaming
+from flux_svd.errors import Cancelled, InvalidRequest, ModelUnavailable, OutOfMemory
 from flux_svd.progress import ignore_steps
 from tests.tiny.builders import image_recipe, placement
+from tests.tiny.test_levers import SlowLane
 
 FolderOf = Callable[[str], Path]
 
@@ -102,6 +105,50 @@ def test_fp8_storage_holds_less_and_draws_nearly_the_same(name: str, offload: st
         assert _bytes(small) < 0.75 * _bytes(whole)
 
 
+@pytest.mark.parametrize("name", ["flux1-dev", "flux2-klein-4b"])
+@pytest.mark.parametrize(("offload", "blocks"), [("model", 0), ("phases", 0), ("stream", 0), ("stream", 1)])
+def test_fp8_storage_draws_the_same_bits_wherever_the_weights_wait(
+    name: str, offload: str, blocks: int, folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "CudaLane", SlowLane)
+    resident = load(name, folder_of, precision="bf16", fp8_storage=True)
+    placed = dataclasses.replace(placement(name, offload), resident_blocks=blocks)
+    waiting = FluxEngine(MODELS[name], folder_of(name), placed, "bf16", fp8_storage=True)
+    for prompt in ("a red fox", "a green owl"):
+        assert np.array_equal(draw(resident, prompt=prompt), draw(waiting, prompt=prompt))
+
+
+def test_a_layer_in_fp8_has_its_very_weights_back_also_after_an_error(folder_of: FolderOf) -> None:
+    """Else the copies would take their memory beside the block in which they travelled."""
+    engine = load("flux1-dev", folder_of, "model", fp8_storage=True)
+    layers = engine._pipeline.transformer
+    masters = [weight.data_ptr() for weight in layers.parameters()]
+    draw(engine)
+    assert [weight.data_ptr() for weight in layers.parameters()] == masters
+    travelling: list[tuple[list[int], list[int]]] = []
+
+    def look(*_: Any) -> None:
+        travelling.append(
+            ([weight.data_ptr() for weight in layers.parameters()], [weight.element_size() for weight in layers.parameters()])
+        )
+
+    layers.register_forward_pre_hook(look)
+    layers.register_forward_hook(look, always_call=True)
+    draw(engine)
+    assert travelling[0] == travelling[1]
+    travelling.clear()
+
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    hook = layers.transformer_blocks[0].attn.to_q.register_forward_hook(fail)  # after its weights were widened
+    with pytest.raises(OutOfMemory):
+        draw(engine)
+    hook.remove()
+    assert travelling[0] == travelling[1]
+    assert [weight.data_ptr() for weight in layers.parameters()] == masters
+
+
 def test_folding_lets_fp8_storage_reach_what_it_leaves_out(folder_of: FolderOf) -> None:
     small = load("flux1-dev", folder_of, fp8_storage=True)
     smaller = load("flux1-dev", folder_of, fp8_storage=True, fold_modulation=True)
@@ -116,6 +163,8 @@ def _bytes(engine: FluxEngine) -> int:
 def test_compiling_is_refused_where_it_cannot_work(folder_of: FolderOf) -> None:
     with pytest.raises(InvalidRequest, match="compiled"):
         draw(load("flux1-dev", folder_of, fold_modulation=True), compiled=True)
+    with pytest.raises(InvalidRequest, match="compiled"):
+        draw(load("flux1-dev", folder_of, fp8_storage=True), compiled=True)
 
 
 def test_only_the_blocks_are_compiled_and_only_while_asked(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
