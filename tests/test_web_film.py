@@ -159,6 +159,19 @@ def test_the_form_is_read_in_the_order_of_the_page(page: VideoPage) -> None:
     assert list(named.values()) == page.filling.fields
 
 
+def test_a_drawn_seed_is_part_of_what_is_asked_for(page: VideoPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Plan] = []
+
+    def start(plan: Plan, visitor: Visitor) -> str:
+        begun.append(plan)
+        return "job"
+
+    monkeypatch.setattr(page.desk, "start", start)
+    shown = page.work._begin(Visitor("tab", ""), board_of(THREE), values_of(THREE, seed=""), whole=True)
+    assert begun[0].request.seed == begun[0].seed
+    assert shown[page.seed] == str(begun[0].seed)
+
+
 def test_options_of_one_stage_leave_the_others_as_they_were(desk: Desk) -> None:
     plain = film_of(planned(desk, THREE))
     one = film_of(planned(desk, changed(THREE, 1, options=True)))

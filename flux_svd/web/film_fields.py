@@ -51,6 +51,12 @@ def read_form(board: Board, values: Sequence[Any]) -> tuple[FilmWish, Hand]:
     return FilmWish(*values[:FORM]), [Held(slot, *row) for slot, *row in zip(board.slots, texts, seeds, lengths, strict=False)]
 
 
+def with_seed(values: Sequence[Any], seed: int) -> tuple[Any, ...]:
+    """Return the values of the form with another seed of the film."""
+    place = list(FilmWish.__dataclass_fields__).index("seed")
+    return (*values[:place], str(seed), *values[place + 1 :])
+
+
 def video_fields(wish: FilmWish, hand: Hand, *, picked: bool = True) -> dict[str, Any]:
     """Return the fields of a VideoRequest.
 

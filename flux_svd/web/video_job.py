@@ -22,6 +22,7 @@ from flux_svd.web import parts
 from flux_svd.web.board import Board, Chosen, Drawn, Pair, chosen_of, settle
 from flux_svd.web.desk import Visitor, visitor_of
 from flux_svd.web.exports import export_form
+from flux_svd.web.film_fields import with_seed
 from flux_svd.web.film_report import report_list
 from flux_svd.web.film_view import fits_cards, ways_of
 from flux_svd.web.filmstrip import Way, frames_between
@@ -114,6 +115,10 @@ class FilmJob:
         page = self.page
         try:
             plan = page.plan(board, wish)
+            if (
+                plan.request.seed is None
+            ):  # the seed that was drawn is part of the wish from now on, so that it comes back with it
+                plan = page.plan(board, with_seed(wish, plan.seed))
             todo = plan if whole else _missing(plan, board)
             if not todo.recipes:
                 ready = parts.status("Keyframes ready", "nothing has changed")
