@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,9 @@ from flux_svd.web.efforts import USUAL, effort_choices
 from flux_svd.web.extras import Extras
 from flux_svd.web.fields import COUNTS, SQUARE, PictureForm
 from flux_svd.web.parts import QUIET, Update, esc, show
-from flux_svd.web.references import References, small_given
-from flux_svd.web.results import Partner, Results
+from flux_svd.web.picture_card import PictureCard
+from flux_svd.web.references import References
+from flux_svd.web.results import Results
 
 EXAMPLE = "a red circle on a blue background"
 
@@ -36,7 +36,6 @@ class CreatePage:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         spec = desk.resolve("auto")
-        self.results = gr.State(Results())
         self.used_seed = gr.State("")
         self.job = gr.State("")
         self.work = PictureJob(self)
@@ -44,7 +43,7 @@ class CreatePage:
             with gr.Column(elem_id="c_ask"):
                 self._build_ask()
             with gr.Column(elem_id="c_see", elem_classes="well"):
-                self._build_see(spec)
+                self.card = PictureCard(desk, spec)
             with gr.Column(elem_id="c_set"):
                 self._build_settings(spec)
         self.wish = [
@@ -61,6 +60,7 @@ class CreatePage:
             self.references.ids,
             self.extras.fields,
         ]  # in the order of `PictureForm`
+        self.results, self.stat, self.acts = self.card.results, self.card.stat, self.card.acts
         self.told = [self.line, self.facts, self.effort]
         self.form = [*self.wish, self.references.area, self.extras.area]
         self._wire()
@@ -74,13 +74,6 @@ class CreatePage:
             self.stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False, min_width=0)
         self.line = show(elem_id="c_line", elem_classes="hint")
         self.mark = show(parts.job_mark("", self.desk), elem_id="c_job", elem_classes="hint")
-
-    def _build_see(self, spec: ModelSpec) -> None:
-        with gr.Row(elem_id="c_top"):
-            self.stat = show(parts.status("Ready", "an example is filled in"), elem_id="stat")
-            self.acts = gr.HTML(apply_default_css=False, js_on_load=results.ACT, elem_id="c_acts", elem_classes="acts")
-        self.pic = show(results.empty(*spec.size), elem_id="pic")
-        self.row = show(elem_id="c_row", elem_classes="hint", clickable=True)
 
     def _build_settings(self, spec: ModelSpec) -> None:
         self.effort = gr.Radio(
@@ -161,8 +154,7 @@ class CreatePage:
 
     def _wire(self) -> None:
         self.seen = [
-            self.stat, self.line, self.pic, self.row, self.acts, self.stop, self.results, self.seed, self.used_seed, self.facts,
-            self.job, self.mark, self.effort,
+            *self.card.parts, self.line, self.stop, self.seed, self.used_seed, self.facts, self.job, self.mark, self.effort,
         ]  # fmt: skip
         begun = self.start.click(self.work.begin, self.wish, self.seen, concurrency_limit=None, trigger_mode="once", **QUIET)
         begun.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
@@ -172,8 +164,7 @@ class CreatePage:
         self.watch_after(varied.success)
         self.acts.expand(self.work.enlarge, [self.results, self.model], self.seen, trigger_mode="once", **QUIET)
         self.stop.click(self.work.halt, self.job, None, queue=False, api_visibility="private")
-        self.row.click(self.pick, [self.results, self.model], self.seen, **QUIET)
-        self.acts.click(self.compare, [self.results, self.model], self.seen, **QUIET)
+        self.card.wire(self.model)
         self.acts.click(
             self.reuse,
             [self.results, self.references.ids],
@@ -207,7 +198,7 @@ class CreatePage:
             **QUIET,
         )
         resized = [self.shape.change, self.model.change, self.effort.change]
-        gr.on(resized, self.show_shape, [self.results, *self.wish], self.pic, **QUIET)
+        gr.on(resized, self.show_shape, [self.results, *self.wish], self.card.pic, **QUIET)
         # A seed that no run has put there was typed: it is meant to be used.
         self.seed.change(
             lambda seed, used: False if seed.strip() not in ("", used) else gr.skip(),
@@ -281,23 +272,6 @@ class CreatePage:
         """Return the field of steps as the effort fills it; what is typed after that goes before it."""
         return gr.Textbox("", placeholder=str(fields.steps_of(self.desk.resolve(model), effort)))
 
-    def pick(self, event: gr.EventData, now: Results, model: str) -> Update:
-        """Make another candidate the large picture, or compare with another partner."""
-        index, what = int(event._data["i"]), event._data["do"]
-        if what == "beside" and 0 <= index < len(now.partners):
-            return self._redrawn(replace(now, beside=index), model)
-        if what == "pick" and 0 <= index < len(now.pictures):
-            return self._redrawn(replace(now, chosen=index), model)
-        return {self.results: now}
-
-    def compare(self, event: gr.EventData, now: Results, model: str) -> Update:
-        """Lay the large picture over another one, or show it alone again."""
-        what = event._data["do"]
-        if not now.pictures or what not in ("compare", "leave"):
-            return {self.results: gr.skip()}
-        partners = results.partners_of(now, self._references_of(now)) if what == "compare" else ()
-        return self._redrawn(replace(now, partners=partners, beside=0), model)
-
     def reuse(self, request: gr.Request, event: gr.EventData, now: Results, references: tuple[str, ...]) -> Update:
         """Take the large picture's seed, or the picture itself as one to draw after."""
         what = event._data["do"]
@@ -354,22 +328,3 @@ class CreatePage:
             **self.references.shown(references),
             **self.extras.filled(extra, lost),
         }
-
-    def drawn(self, now: Results, model: str, width: int = 1, height: int = 1) -> Update:
-        """Return the pictures of a run and what can be done with the large one."""
-        if not now.pictures:
-            return {self.pic: results.empty(width, height), self.row: "", self.acts: ""}
-        acts = results.actions(now, self.desk.resolve(model))
-        return {self.pic: results.stage(now), self.row: results.row(now), self.acts: acts}
-
-    def _redrawn(self, now: Results, model: str) -> Update:
-        return {**self.drawn(now, model), self.results: now, self.stat: results.done(now)}
-
-    def _references_of(self, now: Results) -> list[Partner]:
-        """Return the stored pictures the large one was drawn after, as far as they are here."""
-        large = now.large
-        ids = [one for one in large.references if self.desk.has_picture(one)]
-        return [
-            Partner(small_given(self.desk, one, large.height), f"Reference {n}", large.width, large.height)
-            for n, one in enumerate(ids, 1)
-        ]

@@ -58,10 +58,10 @@ class PictureJob:
         try:
             made = self.desk.enlarge(path, scale)
         except FluxSvdError as error:
-            yield {**page.drawn(now, model), page.stat: parts.refused(error)}
+            yield {**page.card.drawn(now, model), page.stat: parts.refused(error)}
             return
         after = now.with_copy(results.enlarged(now.large, self.desk.address(made, visitor), scale))
-        yield {**page.drawn(after, model), page.results: after, page.stat: results.done(after)}
+        yield {**page.card.drawn(after, model), page.results: after, page.stat: results.done(after)}
 
     def _begun(self, wished: Callable[[], dict[str, Any]], visitor: Visitor) -> Update:
         page = self.page
@@ -101,7 +101,7 @@ class PictureJob:
                         shown = (*made.pictures, results.shown(item, self.desk.address(item.path, visitor)))
                         made = replace(made, pictures=shown, seconds=made.seconds + item.run.seconds)
                         newest = replace(made, chosen=len(shown) - 1)
-                        yield {page.pic: results.stage(newest), page.row: results.row(newest)}
+                        yield {page.card.pic: results.stage(newest), page.card.row: results.row(newest)}
             ending = results.done(made)
         except Cancelled:
             ending = parts.status("Stopped", f"at step {last.step} of {last.steps}" if last.steps else "")
@@ -111,7 +111,7 @@ class PictureJob:
             after = made.after(before) if made.pictures else replace(before, partners=())
             yield {
                 **await run_in_threadpool(page.look_ahead, *wish),  # its time is better known now
-                **page.drawn(after, PictureForm(*wish).model, plan.recipes[0].width, plan.recipes[0].height),
+                **page.card.drawn(after, PictureForm(*wish).model, plan.recipes[0].width, plan.recipes[0].height),
                 page.stat: ending,
                 page.results: after,
                 page.stop: gr.Button(visible=False),
@@ -132,4 +132,4 @@ class PictureJob:
         if progress.preview is None:
             return {}
         picture = parts.preview(progress.preview, f"Preview: {plan.request.prompt}")
-        return {self.page.pic: f'<div class="stage">{picture}</div>'}
+        return {self.page.card.pic: f'<div class="stage">{picture}</div>'}
