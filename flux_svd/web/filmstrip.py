@@ -79,7 +79,7 @@ def warn_of(gaps: Sequence[tuple[int, int, int, float]], *, room: bool) -> str:
         )
         rows.append(
             f'<li><span class="bad">Keyframes {start} and {end} look too different to be bridged well</span> '
-            f'<span class="quiet">likeness {likeness:.2f}</span>{offer}</li>'
+            f'<span class="quiet">likeness {round(likeness, 2) + 0.0:.2f}</span>{offer}</li>'
         )
     return f'<ul class="far">{"".join(rows)}</ul>' if rows else ""
 

@@ -348,8 +348,8 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "En ambos sentidos con menos pasos", "Les deux sens en moins d’étapes", "Beide Richtungen in weniger Schritten", "双向，步数较少",
     ),
     "Forward only, next keyframe unseen": (
-        "Solo hacia delante, sin ver el fotograma clave siguiente", "En avant seulement, sans voir l’image clé suivante",
-        "Nur vorwärts, ohne das nächste Schlüsselbild zu sehen", "仅向前，不看下一个关键帧",
+        "Solo hacia delante, sin ver el siguiente", "En avant seulement, sans voir la suivante",
+        "Nur vorwärts, das nächste ungesehen", "仅向前，不看下一个关键帧",
     ),
     "{n} UNet calls": ("{n} llamadas a la UNet", "{n} appels de l’UNet", "{n} UNet-Aufrufe", "{n} 次 UNet 调用"),
     "the usual time": ("el tiempo habitual", "la durée habituelle", "die übliche Zeit", "通常用时"),

@@ -104,6 +104,7 @@ class VideoPage:
 
     def _build_settings(self) -> None:
         spec = self.desk.resolve("auto")
+        self.extras = Extras("v_extra")
         with gr.Accordion("Settings", open=False, elem_id="v_fold"):
             self.model = gr.Dropdown(
                 fields.model_choices(self.desk.image_models()[0], spec),
@@ -130,7 +131,6 @@ class VideoPage:
                     label="Frames a second", placeholder=str(FPS), elem_id="f_fps", max_lines=1, min_width=0, interactive=True
                 )
         self.filling = Filling(self.desk)
-        self.extras = Extras("v_extra")
         with gr.Accordion("What will happen", open=False):
             self.facts = show(elem_id="v_facts")
 
