@@ -136,6 +136,17 @@ def test_redo_changes_one_keyframe_and_its_transitions_and_redo_of_a_way_that_al
     assert moves.redo([Held(Slot("x", pick=3), "a"), THREE[0]], 0)[0].slot.pick == 0
 
 
+def test_stages_written_anew_leave_what_is_locked_or_given(page: VideoPage) -> None:
+    hand = changed(changed(THREE, 0, lock="a" * 64), 2, picture="b" * 64)
+    for count, kept in ((4, [0, 2]), (2, [0])):
+        told = page.write_stages(count, board_of(hand), "a blue heart moving from left to right", *values_of(hand)[1:])
+        slots = told[page.board].slots
+        assert len(slots) == count
+        assert [n for n, slot in enumerate(slots) if slot.lock or slot.picture] == kept
+        assert told[page.cards[0].text].value == THREE[0].prompt
+        assert "blue heart" in told[page.cards[1].text].value
+
+
 # From the form to a request, and back.
 
 

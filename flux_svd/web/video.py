@@ -195,11 +195,13 @@ class VideoPage:
         watched.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
 
     def write_stages(self, count: int, board: Board, film: str, *rest: Any) -> Update:
-        """Write the stages of `film` anew; free, so nothing asks twice."""
+        """Write the stages of `film` anew, but for those that are locked or hold a picture; free, so nothing asks twice."""
         if not film.strip():
             return {self.board: board}
+        form, before = read_form(board, (film, *rest))
         hand = [Held(Slot(stage.name), stage.prompt) for stage in storyboard.write_stages(film, int(count))]
-        return self._deal(hand, board, read_form(board, (film, *rest))[0])
+        hand[: len(before)] = [old if old.slot.lock or old.slot.picture else new for old, new in zip(before, hand, strict=False)]
+        return self._deal(hand, board, form)
 
     def arrange(self, event: gr.EventData, board: Board, *wish: Any) -> Update:
         """Do what a button on a card or on the strip asks for, where it changes the cards alone."""

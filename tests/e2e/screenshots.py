@@ -53,6 +53,8 @@ def _create(page: Page) -> None:
 
 def _video(page: Page) -> None:
     page.click("#room button[role=tab]:has-text('Video')")
+    page.click("role=button[name='Four options for stage 2']")
+    expect(page.locator("#v_stat")).to_contain_text("Keyframes ready", timeout=LONG)
     page.click("#anim")
     page.wait_for_selector("#v_mon video", timeout=LONG)
     expect(page.locator("#v_stat")).to_contain_text("Done")
