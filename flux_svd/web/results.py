@@ -195,7 +195,7 @@ def actions(now: Results, spec: ModelSpec) -> str:
             _menu(
                 "Enlarge",
                 "".join(
-                    _button("enlarge", f"{scale} × · {scale * large.width} × {scale * large.height}", scale) for scale in larger
+                    _button("enlarge", f"{scale}× · {scale * large.width} × {scale * large.height}", scale) for scale in larger
                 ),
             ),
             _button("compare", "Compare") if can_compare else "",
