@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flux_svd import __version__, again, cli_films, cli_images, cli_jobs, cli_measure, failpoints, memory
+from flux_svd import __version__, again, cli_films, cli_images, cli_jobs, cli_measure, failpoints, memory, weights
 from flux_svd.errors import Cancelled, FluxSvdError, InvalidRequest
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 
@@ -103,8 +103,8 @@ def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> argparse.ArgumentPar
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("prompt", nargs="?" if kind is ImageRequest else None, help="what to show, in words")
     for name, field in kind.__pydantic_fields__.items():
-        if name in ("kind", "prompt", "references", "start", "guidance_curve", "stages", "lengths", "loop", "colour_match",
-                    "keep_subject"):
+        if name in ("kind", "prompt", "references", "start", "model_file", "guidance_curve", "stages", "lengths", "loop",
+                    "colour_match", "keep_subject"):
             continue
         option = {"negative_prompt": "--negative"}.get(name, "--" + name.replace("_", "-"))
         if field.annotation is bool:
@@ -186,7 +186,6 @@ def _score(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
 
 
 def _models(arguments: argparse.Namespace, stop: threading.Event) -> Answer:
-    from flux_svd import weights
     from flux_svd.catalog import MODELS, find_model
 
     home = _home()
@@ -284,13 +283,15 @@ def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoR
     from flux_svd.request import make_request
 
     kind = ImageRequest if arguments.kind == "image" else VideoRequest
-    apart = ("start", "guidance_curve")  # files and lists are read on their own
+    apart = ("start", "model_file", "guidance_curve")  # files and lists are read on their own
     named = {name: value for name, value in vars(arguments).items() if name in kind.__pydantic_fields__ and name not in apart}
     given = {name: value for name, value in named.items() if value is not None}
     fields = {name: _as_number(kind, name, value) for name, value in given.items()}
     fields |= cli_images.read_wishes(arguments) | cli_films.read_wishes(arguments)
     if getattr(arguments, "variations_of", None):
         fields = again.wish_near(arguments.variations_of, "variations-of") | fields
+    if getattr(arguments, "model_file", None):
+        fields["model_file"] = weights.keep_model_file(arguments.model_file, _home())
     if getattr(arguments, "start", None):
         fields["start"] = store.keep_picture(arguments.start, field="start")
     request = make_request(fields)  # everything cheap is checked before more files are read

@@ -337,6 +337,7 @@ def _image_recipes(
         ("cfg_scale", "cfg_scale", request.cfg_scale is not None),
         ("start", "start", isinstance(request, ImageRequest) and request.start is not None),
         ("step_cache", "step_cache", request.step_cache is not None),
+        ("model_file", "model_file", request.model_file is not None),
     ):
         if given and control not in spec.obeys and not (field == "negative_prompt" and "cfg_scale" in spec.obeys):
             able = ", ".join(row.name for row in MODELS.values() if control in row.obeys)
@@ -360,6 +361,8 @@ def _image_recipes(
         notes.append(Decision("cfg scale", f"{request.cfg_scale:g}", "away from the negative prompt; steps take twice as long"))
     if request.step_cache is not None:
         notes.append(Decision("step cache", f"{request.step_cache:g}", "lossy: blocks are skipped where a step changes less"))
+    if request.model_file is not None:
+        notes.append(Decision("model file", request.model_file[:12], f"a transformer of your own stands in for {spec.name}'s"))
     if request.attention != "native":
         notes.append(Decision("attention", request.attention, "as asked; pixels differ slightly from native"))
     if request.compiled:
@@ -381,6 +384,7 @@ def _image_recipes(
             references=request.references, precision=precision, prompt_tokens=spec.prompt_tokens,
             decode_tile=fit.shape.tile, versions=versions, cfg_scale=request.cfg_scale or 1.0, guidance_curve=curve,
             step_cache=request.step_cache or 0.0, attention=request.attention, compiled=request.compiled,
+            model_file=request.model_file or "",
         )
         for prompt, seed in prompts
     )

@@ -36,6 +36,7 @@ class ImageRecipe:
         variation_seed, variation: the noise is turned from the seed's own towards another by this share of the way.
         step_cache: blocks are skipped where a step changes less than this share; 0.0 skips none.
         compiled: the transformer's blocks are compiled (rounds otherwise).
+        model_file: sha256 of the file whose transformer stands in for the model's; "" is the model's own.
     """
 
     model: str
@@ -62,6 +63,7 @@ class ImageRecipe:
     step_cache: float = 0.0
     attention: Attention = "native"
     compiled: bool = False
+    model_file: str = ""
     kind: Literal["image"] = "image"
 
     @property

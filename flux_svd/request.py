@@ -46,6 +46,7 @@ Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 Steps = Annotated[int, Field(ge=1, le=150)]
 Guidance = Annotated[float, Field(ge=0, le=30)]
 StageName = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # a fingerprint
+ModelFileId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # sha256 of a file that was given
 PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Length = Annotated[int, Field(ge=3, le=121)]  # frames of a transition; 121 is ten seconds at 12 fps, bridged
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -72,6 +73,9 @@ class _Picture(_Request):
     )
     cfg_scale: Annotated[float, Field(gt=1, le=30)] | None = Field(
         default=None, description="Real guidance away from the negative prompt, in twice the time (flux1-dev)"
+    )
+    model_file: ModelFileId | None = Field(
+        default=None, description="Transformer of one's own instead of the model's, a .safetensors file (FLUX.1 models)"
     )
     seed: Seed | None = Field(default=None, description="Same seed, same result")
     references: Annotated[tuple[PictureId, ...], Field(max_length=8)] = Field(

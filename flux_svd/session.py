@@ -83,6 +83,8 @@ class Session:
         for index, wish in enumerate(getattr(request, "stages", None) or ()):
             if wish.picture is not None:
                 self.store.picture(wish.picture, field=f"stages.{index}.picture")
+        if request.model_file is not None:
+            weights.find_model_file(request.model_file, self.home)
         budget = device.read_budget(self.home, vram_bytes=self._vram_bytes)
         if self._untried:
             budget = dataclasses.replace(budget, tried=LEVERS)

@@ -1,11 +1,13 @@
 """Where the weights are: in the package, in the data folder, or in the Hugging Face cache; downloads and accepted licences.
 
-The only room that may open a connection, and only when a user asks for a download.
+Files with a transformer of the user's own stay where they are; here is which were given. The only room that may open a
+connection, and only when a user asks for a download.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import shutil
@@ -15,13 +17,14 @@ from pathlib import Path
 
 from flux_svd import files, memory
 from flux_svd.catalog import MODELS, ModelSpec
-from flux_svd.errors import ModelUnavailable
+from flux_svd.errors import InvalidRequest, ModelUnavailable, UnreadableFile
 from flux_svd.plan import Inventory
 
 POCKET_FOLDER = Path(__file__).parent / "pocket" / "weights"
 NO_TOKEN = "It is given only to accounts, and this program has no token of yours: set HF_TOKEN, or run hf auth login."
 NOT_ACCEPTED = "Your account has not been granted access yet: open the model's page, read its licence and agree to it there."
 TOKEN_LACKS_SCOPE = "Your token may not read gated repositories: allow it in the token's settings, or use one with read access."
+_PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _INDEX = {"clip": "open_clip_config.json"}
 _PATTERNS = ("*.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors", "*/*.jinja", "LICENSE*", "*.md")
 _CLIP_PATTERNS = ("open_clip_config.json", "open_clip_model.safetensors", "*.json", "*.txt", "LICENSE*", "*.md")
@@ -135,6 +138,76 @@ def cache_disk_free() -> int:
 
 def needed_disk(spec: ModelSpec) -> int:
     return int(spec.bytes_at("bf16") * 1.05)
+
+
+def keep_model_file(file: Path, home: Path, *, field: str = "model_file") -> str:
+    """Return the id (sha256) by which requests name a transformer of the user's own; the file stays where it is.
+
+    Reads the whole file the first time.
+
+    Raises:
+        UnreadableFile: it is missing, damaged, or of a kind that may carry code.
+    """
+    path = file.absolute()
+    _check_model_file(path, field)
+    known = files.read_json(home / "model_files.json")
+    for name, row in known.items():
+        if row == _stamp(path):
+            return name
+    digest = hashlib.sha256()
+    with path.open("rb") as opened:
+        while piece := opened.read(2**24):
+            digest.update(piece)
+    name = digest.hexdigest()
+    files.write_json(home / "model_files.json", {**known, name: _stamp(path)})
+    return name
+
+
+def find_model_file(name: str, home: Path, *, field: str = "model_file") -> Path:
+    """Return the file of a transformer that was given before.
+
+    Raises:
+        InvalidRequest: no such file was given to this machine.
+        UnreadableFile: the file is gone or has changed since.
+    """
+    row = files.read_json(home / "model_files.json").get(name)
+    if not isinstance(row, dict):
+        raise InvalidRequest(field, name, "the id of a .safetensors file that was given to this machine before")
+    path = Path(row["file"])
+    if not path.is_file():
+        raise UnreadableFile(field, str(path), "a file that is still there; put it back, or give it again from where it is")
+    if _stamp(path) != row:
+        raise UnreadableFile(field, str(path), "a file as it was when it was given; it has changed: give it again")
+    return path
+
+
+def _check_model_file(path: Path, field: str) -> None:
+    """Check that a file is whole by its header, which says how long it must be; nothing of it is loaded."""
+    head = b""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as opened:
+            head = opened.read(8)
+            length = int.from_bytes(head, "little")
+            if path.suffix.lower() in _PICKLES or not 2 <= length <= min(size - 8, 2**27):
+                raise ValueError("its header is cut off")
+            header = json.loads(opened.read(length))
+        end = max(row["data_offsets"][1] for name, row in header.items() if name != "__metadata__")
+        if 8 + length + end != size:
+            raise ValueError(f"{size} bytes of {8 + length + end}")
+    except OSError as error:
+        raise UnreadableFile(field, str(path), f"a file that can be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if path.suffix.lower() in _PICKLES or head[:2] == b"PK" or head[:1] == b"\x80":
+            why = "a .safetensors file; those of PyTorch's own kind may carry code and are never loaded"
+        else:
+            why = f"an undamaged .safetensors file ({error})"
+        raise UnreadableFile(field, str(path), why) from None
+
+
+def _stamp(path: Path) -> dict[str, str | int]:
+    told = path.stat()
+    return {"file": str(path), "bytes": told.st_size, "changed": told.st_mtime_ns}
 
 
 def _hurdle_of(spec: ModelSpec, error: Exception) -> Hurdle:

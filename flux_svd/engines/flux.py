@@ -26,6 +26,7 @@ from flux_svd.engines.levers.streaming import StreamedBlocks
 from flux_svd.engines.placement import DTYPES, check_folder, dtype_of, load_pipeline, release, settle
 from flux_svd.engines.preview import FluxPreview
 from flux_svd.engines.shortcuts import shortcuts, store_as_fp8
+from flux_svd.engines.single_file import read_transformer
 from flux_svd.engines.trail import Halfway
 from flux_svd.errors import BadOutput, InvalidRequest
 from flux_svd.memory import Placement
@@ -57,19 +58,21 @@ class FluxEngine:
         *,
         fold_modulation: bool = False,
         fp8_storage: bool = False,
+        model_file: Path | None = None,
     ) -> None:
         """Load the model.
 
         Args:
             fold_modulation: see `FoldedModulation` (FLUX.1 only).
             fp8_storage: see `store_as_fp8`; changes pixels.
+            model_file: file of a transformer that stands in for the model's (FLUX.1 only).
 
         Raises:
             ModelUnavailable, OutOfMemory: see `load_pipeline`.
         """
         self.spec = spec
         self._folder, self._placement, self._precision = folder, placement, precision
-        self._fold, self._fp8_storage = fold_modulation, fp8_storage
+        self._fold, self._fp8_storage, self._model_file = fold_modulation, fp8_storage, model_file
         self._device = torch.device(placement.device)
         self._layers_read = spec.text_layers[-1] if spec.text_layers else None
         self._parts = [part.folder for part in spec.components]
@@ -192,6 +195,8 @@ class FluxEngine:
             parts = dict.fromkeys(name for name in self._parts if name != "vae")
         elif self._layers_read is not None:
             parts = {"text_encoder": read_part(self._folder, "text_encoder", self._precision, self._layers_read)}
+        elif self._model_file is not None:
+            parts = {"transformer": read_transformer(self._model_file, self._folder, self._precision)}
         return load_pipeline(kind, self._folder, self._placement, self._precision, parts=parts, place=self._place)
 
     def _place(self, pipeline: Any) -> None:
@@ -215,7 +220,11 @@ class FluxEngine:
         """Return a part read anew, on the device."""
         layers = self._layers_read if name == "text_encoder" else None
         precision: Precision = "fp32" if dtype_of(self.spec.name, name, self._precision) == torch.float32 else self._precision
-        return settle(self._pared(name, read_part(self._folder, name, precision, layers)), self._device)
+        if name == "transformer" and self._model_file is not None:
+            part: Any = read_transformer(self._model_file, self._folder, precision)
+        else:
+            part = read_part(self._folder, name, precision, layers)
+        return settle(self._pared(name, part), self._device)
 
     def _pared(self, name: str, model: Any) -> Any:
         """Return the part without what is not needed of it while it works."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flux_svd.engines.svd import SvdEngine
     from flux_svd.engines.wan import WanEngine
 
-Key = tuple[str, str, str, str, int, bool]  # model, precision, device, offload, resident blocks, folded modulation
+Key = tuple[str, str, str, str, int, bool, str]  # model, precision, device, offload, resident blocks, folded, own file
 
 
 class WarmEngines:
@@ -33,15 +33,16 @@ class WarmEngines:
         self._one_pass: dict[Key, LtxEngine | WanEngine] = {}
         self._clip: dict[str, ClipScorer] = {}
 
-    def flux(self, placement: Placement, precision: Precision) -> FluxEngine:
+    def flux(self, placement: Placement, precision: Precision, model_file: str = "") -> FluxEngine:
         from flux_svd.engines.flux import FluxEngine
 
-        key = _key(placement, precision)
+        own = weights.find_model_file(model_file, self._home) if model_file else None
+        key = _key(placement, precision, model_file)
         if key not in self._flux:
             self._make_room(placement)
             self._flux[key] = FluxEngine(
                 MODELS[placement.model], self._folder(placement.model), placement, "bf16" if precision == "fp8" else precision,
-                fold_modulation=placement.fold_modulation, fp8_storage=precision == "fp8",
+                fold_modulation=placement.fold_modulation, fp8_storage=precision == "fp8", model_file=own,
             )  # fmt: skip
         _use_threads(placement.model)
         self._flux[key].follow(placement)
@@ -141,8 +142,9 @@ def _fits_now(placement: Placement) -> bool:
     return placement.peak_bytes + device_margin(total) <= free
 
 
-def _key(placement: Placement, precision: Precision) -> Key:
-    return placement.model, precision, placement.device, placement.offload, placement.resident_blocks, placement.fold_modulation
+def _key(placement: Placement, precision: Precision, model_file: str = "") -> Key:
+    held = placement.device, placement.offload, placement.resident_blocks, placement.fold_modulation
+    return placement.model, precision, *held, model_file
 
 
 def _use_threads(model: str) -> None:

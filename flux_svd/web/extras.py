@@ -15,7 +15,7 @@ _NAMES = {
     "variation": "Near the picture of this seed", "start": "Begins at a picture", "strength": "How much of it may change",
     "best_of": "Best of so many", "guidance_curve": "Guidance from first step to last", "cfg_scale": "Real guidance",
     "negative_prompt": "Negative prompt", "step_cache": "Skip blocks that change little", "attention": "Attention",
-    "compiled": "Compiled", "consent": "May use tiles when memory runs out",
+    "compiled": "Compiled", "consent": "May use tiles or fp8 when memory runs out", "model_file": "Transformer of one's own",
     "width": "Width", "height": "Height", "shape": "Shape", "preset": "Quality", "steps": "Steps of a keyframe",
     "guidance": "Guidance", "references": "References", "keep_subject": "Keyframes not drawn after the first",
     "video_model": "Video model", "transition_steps": "Steps of a transition",
@@ -56,7 +56,7 @@ def drawn(fields: Mapping[str, Any], lost: Sequence[str] = ()) -> str:
 
 
 def _told(name: str, value: Any) -> str:
-    if isinstance(value, bool) or name == "start":
+    if isinstance(value, bool) or name in ("start", "model_file"):
         return ""  # the name says it
     if name == "references":
         return str(len(value))

@@ -135,9 +135,12 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "Attention": ("Atención", "Attention", "Attention-Verfahren", "注意力"),
     "Compiled": ("Compilado", "Compilé", "Übersetzt", "已编译"),
-    "May use tiles when memory runs out": (
-        "Puede usar teselas si falta memoria", "Peut découper si la mémoire manque", "Darf kacheln, wenn Speicher fehlt",
-        "内存不足时可分块",
+    "May use tiles or fp8 when memory runs out": (
+        "Puede usar teselas o fp8 si falta memoria", "Peut découper ou passer en fp8 si la mémoire manque",
+        "Darf kacheln oder fp8 nehmen, wenn Speicher fehlt", "内存不足时可分块或用 fp8",
+    ),
+    "Transformer of one's own": (
+        "Transformer propio", "Transformer personnel", "Eigener Transformer", "自备的 Transformer",
     ),
     "Drop or paste pictures, or click to choose them": (
         "Suelte o pegue imágenes, o haga clic para elegirlas", "Déposez ou collez des images, ou cliquez pour les choisir",

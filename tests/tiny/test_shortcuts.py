@@ -141,7 +141,7 @@ def test_a_layer_in_fp8_has_its_very_weights_back_also_after_an_error(folder_of:
     def fail(*_: Any) -> None:
         raise torch.OutOfMemoryError("no room")
 
-    hook = layers.transformer_blocks[0].attn.to_q.register_forward_hook(fail)  # after its weights were widened
+    hook = layers.transformer_blocks[0].attn.to_q.register_forward_pre_hook(fail)  # after its weights were widened
     with pytest.raises(OutOfMemory):
         draw(engine)
     hook.remove()
