@@ -367,6 +367,23 @@ def test_what_was_made_before_is_shown_before_anything_starts(page: VideoPage, d
     assert "Not drawn yet" in shown[page.cards[1].pic]
 
 
+def test_a_film_whose_options_are_chosen_takes_no_time_again(page: VideoPage, desk: Desk) -> None:
+    hand = changed(THREE, 1, options=True)
+    film = film_of(planned(desk, hand, picked=False))
+    selection = film.keyframes[1]
+    assert isinstance(selection, Selection)
+    names = tuple(map(fingerprint, selection.candidates))
+    board = board_of(hand, choices={names: Chosen(1, tuple(rows(0.8, 0.9, 0.8, 0.8, taken=1)), 0.1, False)})
+    settled, _ = settle(film, board)
+    for name in (*names, *map(fingerprint, (settled.keyframes[0], settled.keyframes[2]))):
+        desk.session.store.keep_stage(name, "png", encode_png(Image.new("RGB", (160, 96), "red")))
+    for kind, name in (("npy", fingerprint(settled.transitions[0])), ("npy", fingerprint(settled.transitions[1]))):
+        desk.session.store.keep_stage(name, kind, b"x")  # type: ignore[arg-type]
+    assert desk.seconds(replace(planned(desk, hand), recipes=(settled,))) == 0
+    assert page.look_ahead(board, *values_of(hand))[page.strip].count("about 1 s") == 1
+    assert "time not measured yet" in page.look_ahead(replace(board, choices={}), *values_of(hand))[page.strip]
+
+
 def test_keyframes_too_far_apart_are_told_with_the_way_out(page: VideoPage, desk: Desk) -> None:
     plan = planned(desk, THREE, picked=False)
     one, two, three = map(fingerprint, film_of(plan).keyframes)
@@ -518,6 +535,7 @@ def test_refused_exports_leave_nothing_and_tell_no_path(film_file: Path, tmp_pat
     routes = exports.ExportRoutes(tmp_path / "home", Shelf(tmp_path / "out"))
     with pytest.raises(InvalidRequest) as caught:
         routes._make(film_file, "mp4", {"fps": None, "crf": None, "densify": False}, b"not sound", "ann")
+    assert exports._said(caught.value).startswith("audio: not accepted. Allowed: a local file with sound")
     assert str(tmp_path) not in exports._said(caught.value)
     with pytest.raises(InvalidRequest, match="crf"):
         routes._make(film_file, "gif", {"fps": None, "crf": 3, "densify": False}, b"", "ann")

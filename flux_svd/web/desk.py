@@ -17,6 +17,7 @@ import gradio as gr
 from flux_svd import weights
 from flux_svd.artifact import Artifact, VideoArtifact
 from flux_svd.catalog import IMAGE_FAMILIES, MODELS, ModelSpec
+from flux_svd.clock import Clock
 from flux_svd.device import read_budget
 from flux_svd.errors import DoesNotFit, FluxSvdError, InvalidRequest, ModelUnavailable, UnreadableFile
 from flux_svd.memory import Budget
@@ -63,6 +64,10 @@ class Desk:
             InvalidRequest, ModelUnavailable, DoesNotFit: as they say.
         """
         return self.session.plan(make_request(fields))
+
+    def seconds(self, plan: Plan) -> float | None:
+        """Return what a plan will take here: None while its steps were never timed; what is finished takes nothing."""
+        return Clock(self.session.store, plan).predict()
 
     def start(self, plan: Plan, visitor: Visitor) -> str:
         """Return the id of the work that was started.

@@ -230,6 +230,8 @@ class VideoPage:
         """Show the plan of the film as the cards stand, or what stands against it."""
         try:
             plan = self.plan(board, wish, picked=False)
+            settled = replace(plan, recipes=(settle(film_of(plan), board)[0],))  # what was made is found under these names
+            plan = replace(plan, seconds=self.desk.seconds(settled))
         except FluxSvdError as error:
             return {self.line: parts.problem(error, FIELD_IDS), self.facts: ""}
         return {**self.told(plan), **self.shown(plan, board)}
