@@ -115,9 +115,8 @@ class FilmJob:
         page = self.page
         try:
             plan = page.plan(board, wish)
-            if (
-                plan.request.seed is None
-            ):  # the seed that was drawn is part of the wish from now on, so that it comes back with it
+            # A seed that was drawn is part of the wish from now on, so that it comes back with it.
+            if plan.request.seed is None:
                 plan = page.plan(board, with_seed(wish, plan.seed))
             todo = plan if whole else _missing(plan, board)
             if not todo.recipes:
