@@ -139,7 +139,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Puede usar teselas o fp8 si falta memoria", "Peut découper ou passer en fp8 si la mémoire manque",
         "Darf kacheln oder fp8 nehmen, wenn Speicher fehlt", "内存不足时可分块或用 fp8",
     ),
-    "Transformer of one's own": (
+    "Own transformer": (
         "Transformer propio", "Transformer personnel", "Eigener Transformer", "自备的 Transformer",
     ),
     "Drop or paste pictures, or click to choose them": (
