@@ -41,7 +41,8 @@ def test_a_job_on_a_disk_that_is_really_full_is_paused_and_goes_on_to_the_same_f
     if not can_mount(disk):
         pytest.skip("this machine lets nobody mount a small disk")
     command = 'mount -t tmpfs -o size=64m tmpfs "$0" && exec "$1" -m tests.full_disk "$0"'
-    ran = subprocess.run([*MOUNTED, command, str(disk), sys.executable], cwd=ROOT, capture_output=True, text=True, check=False)
+    asked = [*MOUNTED, command, str(disk), sys.executable]
+    ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)  # else the worker waits for room
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
     whole = told.pop("")
