@@ -42,7 +42,7 @@ def test_a_job_on_a_disk_that_is_really_full_is_paused_and_goes_on_to_the_same_f
         pytest.skip("this machine lets nobody mount a small disk")
     command = 'mount -t tmpfs -o size=64m tmpfs "$0" && exec "$1" -m tests.full_disk "$0"'
     asked = [*MOUNTED, command, str(disk), sys.executable]
-    ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)  # else the worker waits for room
+    ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)  # a worker may wait for room
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
     whole = told.pop("")
