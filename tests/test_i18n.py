@@ -22,7 +22,7 @@ from flux_svd.web.texts import TEXTS
 
 WEB = Path(i18n.__file__).parent
 # Rooms of the page that write markup or words; the others answer programs.
-PAGES = ("board", "cards", "create", "create_job", "exports", "extras", "filling", "film_report", "film_view",
+PAGES = ("board", "buttons", "cards", "create", "create_job", "exports", "extras", "filling", "film_report", "film_view",
          "filmstrip", "library_tab", "models", "page", "parts", "picture_card", "player", "references", "reopen",
          "results", "video", "video_job")  # fmt: skip
 # Names and figures, the same in every language; examples, which the pocket model reads; and units.

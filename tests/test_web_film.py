@@ -147,6 +147,34 @@ def test_stages_written_anew_leave_what_is_locked_or_given(page: VideoPage) -> N
         assert "blue heart" in told[page.cards[1].text].value
 
 
+def test_a_button_changes_its_own_card(page: VideoPage, desk: Desk) -> None:
+    def pressed(do: str, i: int, hand: Hand = THREE, **more: Any) -> tuple[Slot, ...]:
+        event: Any = SimpleNamespace(_data={"do": do, "i": i, **more})
+        act = page.buttons.prepare if do in ("redo", "options", "way") else page.buttons.arrange
+        slots: tuple[Slot, ...] = act(event, board_of(hand), *values_of(hand))[page.board].slots
+        return slots
+
+    before = tuple(held.slot for held in THREE)
+    assert pressed("lock", 1) == before  # nothing is drawn yet
+    film = film_of(planned(desk, THREE))
+    name = fingerprint(film.keyframes[1])
+    desk.session.store.keep_stage(name, "png", encode_png(Image.new("RGB", (160, 96), "red")))
+    assert pressed("lock", 1) == (before[0], replace(before[1], lock=name), before[2])
+    assert pressed("unlock", 1, changed(THREE, 1, lock=name)) == before
+    assert pressed("give", 0, id="0" * 64) == before  # no such picture
+    given = desk.keep_picture(encode_png(Image.new("RGB", (64, 64), "blue")))
+    assert pressed("give", 0, changed(THREE, 0, pick=2), id=given)[0] == replace(before[0], picture=given)
+    assert pressed("take", 0, changed(THREE, 0, picture=given)) == before
+    wide = changed(THREE, 2, options=True)
+    assert pressed("pick", 2, wide, n=3)[2] == replace(before[2], options=True, pick=3)
+    assert pressed("free", 2, changed(wide, 2, pick=3))[2] == replace(before[2], options=True)
+    assert pressed("fewer", 2, wide) == before
+    assert pressed("options", 2) == tuple(held.slot for held in wide)
+    assert [slot.name for slot in pressed("midpoint", 1)] == ["Left", "Center", "Midpoint", "Right"]
+    assert pressed("way", 1)[1].way_seed is not None
+    assert pressed("remove", 9) == before
+
+
 # From the form to a request, and back.
 
 

@@ -11,16 +11,16 @@ import gradio as gr
 from flux_svd import storyboard
 from flux_svd.errors import FluxSvdError, InvalidRequest
 from flux_svd.plan import Plan
-from flux_svd.recipe import fingerprint
 from flux_svd.request import VideoRequest
 from flux_svd.web import fields, moves, parts
 from flux_svd.web.board import Board, Held, Slot, settle
+from flux_svd.web.buttons import Buttons, relays
 from flux_svd.web.cards import Card
 from flux_svd.web.desk import Desk
 from flux_svd.web.extras import Extras
 from flux_svd.web.filling import Filling
-from flux_svd.web.film_fields import FilmWish, changed, extra_of, hand_of, read_form, video_fields
-from flux_svd.web.film_view import drawn_of, fits_cards, view
+from flux_svd.web.film_fields import FilmWish, extra_of, hand_of, read_form, video_fields
+from flux_svd.web.film_view import fits_cards, view
 from flux_svd.web.filmstrip import Way
 from flux_svd.web.finds import Finds
 from flux_svd.web.moves import MAX_STAGES, Hand
@@ -31,10 +31,6 @@ from flux_svd.web.video_job import FIELD_IDS, FilmJob
 EXAMPLE = "a yellow star moving from left to right on a black background"
 EXAMPLE_SEED = 7
 COUNTS = (2, 3, 4, 5)
-
-# What buttons on cards and strip ask for: changes of the cards alone, and changes after which work begins.
-_ARRANGE = ("left", "right", "insert", "remove", "lock", "unlock", "give", "take", "pick", "free", "fewer", "midpoint")
-_MAKE = ("redo", "options", "way")
 
 
 class VideoPage:
@@ -47,7 +43,7 @@ class VideoPage:
         self.board = gr.State(Board(tuple(Slot(stage.name) for stage in stages)))
         self.job = gr.State("")
         self.intent = gr.State("")
-        self.work = FilmJob(self)
+        self.work, self.buttons = FilmJob(self), Buttons(self)
         with gr.Column(elem_id="video"):
             with gr.Column(elem_id="v_ask"):
                 self._build_ask()
@@ -66,7 +62,7 @@ class VideoPage:
                     self.add = gr.Button("Add stage", elem_id="v_add", elem_classes="edge", size="md", min_width=0)
                 with gr.Row(elem_classes="cards"):
                     self.cards = [Card(n + 1, stages[n] if n < len(stages) else None, len(stages)) for n in range(MAX_STAGES)]
-            self.arranger, self.maker = _relay("v_do", _ARRANGE), _relay("v_make", _MAKE)
+            self.arranger, self.maker = relays()
         self.wish = [
             self.board,
             self.film,
@@ -167,11 +163,13 @@ class VideoPage:
             self.look_ahead, self.wish, self.plan_outs, **at_once
         )
         rearrange(self.add.click, lambda board, *wish: self._with_hand(board, wish, moves.append))
-        rearrange(self.arranger.click, self.arrange)
+        rearrange(self.arranger.click, self.buttons.arrange)
         for tick in (self.filling.loop, self.filling.four):
             rearrange(tick.input, lambda board, *wish: self._with_hand(board, wish, lambda hand: hand))
         self.extras.wire().then(self.look_ahead, self.wish, self.plan_outs, **at_once)
-        prepared = self.maker.click(self.prepare, self.wish, [self.intent, *self.card_outs], trigger_mode="once", **at_once)
+        prepared = self.maker.click(
+            self.buttons.prepare, self.wish, [self.intent, *self.card_outs], trigger_mode="once", **at_once
+        )
         work(prepared.success, self.work.begin, self.intent)
         work(self.draw.click, self.work.draw_keyframes)
         work(self.start.click, self.work.animate)
@@ -201,30 +199,7 @@ class VideoPage:
         form, before = read_form(board, (film, *rest))
         hand = [Held(Slot(stage.name), stage.prompt) for stage in storyboard.write_stages(film, int(count))]
         hand[: len(before)] = [old if old.slot.lock or old.slot.picture else new for old, new in zip(before, hand, strict=False)]
-        return self._deal(hand, board, form)
-
-    def arrange(self, event: gr.EventData, board: Board, *wish: Any) -> Update:
-        """Do what a button on a card or on the strip asks for, where it changes the cards alone."""
-        told = event._data
-        what, index = str(told["do"]), int(told["i"])
-        form, hand = read_form(board, wish)
-        if not 0 <= index < len(hand):
-            return {self.board: board}
-        try:
-            return self._deal(self._arranged(what, index, told, form, hand, board), board, form)
-        except FluxSvdError as error:
-            return {self.board: board, self.stat: parts.refused(error)}
-
-    def prepare(self, event: gr.EventData, board: Board, *wish: Any) -> Update:
-        """Change the cards as a button asks for that starts work, and say what is to be made: "keyframes" or "film"."""
-        what, index = str(event._data["do"]), int(event._data["i"])
-        form, hand = read_form(board, wish)
-        index = min(max(index, 0), len(hand) - 1)
-        if what == "way":
-            return {self.intent: "film", **self._deal(moves.redo_way(hand, index), board, form)}
-        if what == "redo":
-            return {self.intent: "keyframes", **self._deal(moves.redo(hand, index), board, form)}
-        return {self.intent: "keyframes", **self._deal(changed(hand, index, options=True, pick=0), board, form)}
+        return self.deal(hand, board, form)
 
     def look_ahead(self, board: Board, *wish: Any) -> Update:
         """Show the plan of the film as the cards stand, or what stands against it."""
@@ -239,7 +214,7 @@ class VideoPage:
     def fill(self, prompt: str, seed: str, board: Board) -> Update:
         """Return the page as a picture sent here fills it: the prompt's stages, all from the picture's seed."""
         hand = [Held(Slot(stage.name), stage.prompt, seed) for stage in storyboard.write_stages(prompt, 3)]
-        return {**self._deal(hand, board), **self.extras.filled({}), self.film: prompt, self.count: 3}
+        return {**self.deal(hand, board), **self.extras.filled({}), self.film: prompt, self.count: 3}
 
     def fill_from(self, request: VideoRequest, board: Board, plan: Plan | None = None) -> Update:
         """Return the page as the request of a film made here fills it; with its plan, with the seed and names that one took."""
@@ -252,7 +227,7 @@ class VideoPage:
         if four:
             hand = [replace(held, slot=replace(held.slot, options=False)) for held in hand]
         return {
-            **self._deal(hand, board, loop=request.loop, four=four),
+            **self.deal(hand, board, loop=request.loop, four=four),
             **filled,
             **self.extras.filled(extra_of(request), lost),
             self.model: request.model if known else "auto",
@@ -298,41 +273,7 @@ class VideoPage:
             found |= {card.pic: pic, card.head: head}
         return found if seen.monitor is None else {**found, self.monitor: seen.monitor}
 
-    def _arranged(self, what: str, index: int, told: Any, form: FilmWish, hand: Hand, board: Board) -> Hand:
-        if what in ("left", "right"):
-            return moves.move(hand, index, -1 if what == "left" else 1)
-        if what == "insert":
-            return moves.insert(hand, index)
-        if what == "remove":
-            return moves.remove(hand, index)
-        if what == "midpoint":
-            request = self.desk.plan(video_fields(form, hand)).request
-            assert isinstance(request, VideoRequest)
-            return moves.insert_midpoint(hand, index, request)
-        if what == "give":
-            given = str(told["id"])
-            changes = {"picture": given, "lock": "", "pick": 0} if self.desk.has_picture(given) else {}
-            return changed(hand, index, **changes)
-        if what == "lock":
-            return changed(hand, index, lock=self._drawn_at(index, form, hand, board))
-        if what == "pick":
-            return changed(hand, index, pick=int(told["n"]))
-        plain: dict[str, dict[str, Any]] = {
-            "take": {"picture": ""}, "unlock": {"lock": ""}, "free": {"pick": 0}, "fewer": {"options": False, "pick": 0},
-        }  # fmt: skip
-        return changed(hand, index, **plain[what])
-
-    def _drawn_at(self, index: int, form: FilmWish, hand: Hand, board: Board) -> str:
-        """Return the fingerprint of the keyframe a card shows, or "" where none is drawn."""
-        film, _ = settle(film_of(self.desk.plan(video_fields(form, hand, picked=False))), board)
-        keyframe = film.keyframes[index]
-        return fingerprint(keyframe) if drawn_of(board, self.finds, keyframe) else ""
-
-    def _with_hand(self, board: Board, wish: Sequence[Any], change: Callable[[Hand], Hand]) -> Update:
-        form, hand = read_form(board, wish)
-        return self._deal(change(hand), board, form)
-
-    def _deal(self, hand: Hand, board: Board, form: FilmWish | None = None, *, loop: bool = False, four: bool = False) -> Update:
+    def deal(self, hand: Hand, board: Board, form: FilmWish | None = None, *, loop: bool = False, four: bool = False) -> Update:
         """Return the cards as this hand; loop and four options as the form has them, or as said."""
         loop, four = (form.loop, form.four) if form else (loop, four)
         found: Update = {
@@ -343,11 +284,9 @@ class VideoPage:
             found.update(card.dealt(number, hand, loop=loop, four=four))
         return found
 
-
-def _relay(elem_id: str, kinds: Sequence[str]) -> gr.HTML:
-    """Return what hears the buttons of these kinds on cards and strip, and fires a click event that says which and where."""
-    script = f"window.fluxFilm(element.closest('#video'), {list(kinds)}, (told) => trigger('click', told));"
-    return gr.HTML("", apply_default_css=False, js_on_load=script, elem_id=elem_id)
+    def _with_hand(self, board: Board, wish: Sequence[Any], change: Callable[[Hand], Hand]) -> Update:
+        form, hand = read_form(board, wish)
+        return self.deal(change(hand), board, form)
 
 
 def _is_long(length: str) -> bool:
