@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from flux_svd import files
 from flux_svd.artifact import Artifact, VideoArtifact
 from flux_svd.device import environment_for
-from flux_svd.errors import BadOutput, Cancelled, DiskFull, DoesNotFit, FluxSvdError, StorageFailed
+from flux_svd.errors import BadOutput, Cancelled, DiskFull, FluxSvdError, OutOfMemory, StorageFailed
 from flux_svd.job import Claim
 from flux_svd.ledger import LEASE_SECONDS, Ledger
 from flux_svd.library import Library
@@ -94,8 +94,10 @@ class Worker:
             except DiskFull as error:
                 self._set_aside(claim, str(error), pulse.stop)
             except FluxSvdError as error:
-                if isinstance(error, DoesNotFit | BadOutput):  # the plan did fit; memory ran out on every rung
-                    self.ledger.count("out of memory" if isinstance(error, DoesNotFit) else "bad output")
+                if isinstance(error, BadOutput):
+                    self.ledger.count("bad output")
+                if isinstance(error.__context__, OutOfMemory) or isinstance(error, OutOfMemory):  # on the last rung there is
+                    self.ledger.count("out of memory")
                 self.ledger.fail(claim, str(error), again=False)
             except Exception as error:
                 self.ledger.fail(claim, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}", again=True)

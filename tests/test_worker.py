@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -392,6 +393,16 @@ def test_out_of_memory_and_bad_pictures_are_counted(room: Room) -> None:
         worker.run_next(threading.Event())
     # once before the rung below, and once there
     assert {"out of memory": 2, "bad output": 2, "ended failed": 3}.items() <= worker.ledger.tallies().items()
+
+
+def test_a_plan_for_another_device_is_no_lack_of_memory(room: Room) -> None:
+    worker, _ = room
+    plan = picture(worker.session)
+    foreign = tuple(dataclasses.replace(row, device="cuda") for row in plan.placements)
+    job = worker.ledger.submit(dataclasses.replace(plan, placements=foreign))
+    worker.run_next(threading.Event())
+    assert "the plan is for cuda" in worker.ledger.job(job).reason
+    assert "out of memory" not in worker.ledger.tallies()
 
 
 @pytest.mark.parametrize(("times", "state"), [(1, "done"), (9, "failed")])
