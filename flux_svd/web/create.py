@@ -160,9 +160,10 @@ class CreatePage:
         begun.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
         self.watch_after(begun.success)
         varied = self.acts.submit(self.work.vary, [self.results, *self.wish], self.seen, trigger_mode="once", **QUIET)
-        varied.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
         self.watch_after(varied.success)
-        self.acts.expand(self.work.enlarge, [self.results, self.model], self.seen, trigger_mode="once", **QUIET)
+        enlarged = self.acts.expand(self.work.enlarge, [self.results, self.model], self.seen, trigger_mode="once", **QUIET)
+        for event in (varied, enlarged):
+            event.failure(parts.failed, None, [self.stat, self.stop], queue=False, **QUIET)
         self.stop.click(self.work.halt, self.job, None, queue=False, api_visibility="private")
         self.card.wire(self.model)
         self.acts.click(

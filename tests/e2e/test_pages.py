@@ -13,8 +13,10 @@ from gradio_client import Client
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.browser import open_page, running_app
+from tests.e2e.test_shell import findings
 
 pytestmark = pytest.mark.e2e
+expect.set_options(timeout=60_000)  # a loaded machine is slow, not wrong
 LONG = 180_000  # milliseconds for what runs a model on two slow cores
 
 
@@ -171,11 +173,14 @@ def test_a_picture_is_enlarged_compared_varied_and_comes_back(open_: Callable[..
     cut = page.evaluate("getComputedStyle(document.querySelector('.cmp .top')).clipPath")
     assert re.search(r"0px 0px 0px 2[456]%", cut)
     expect(page.locator("#stat")).to_contain_text("left: Before it was enlarged")
+    assert findings(page) == []
     page.keyboard.press("Escape")
     expect(page.locator("#pic .cmp")).to_have_count(0)
     page.click("#c_row button >> nth=0")
     expect(page.locator("#stat")).to_contain_text("128 × 128")
-    menu(page, "Vary", "[data-i='1']")
+    page.click("#c_acts summary:has-text('Vary')")
+    assert findings(page) == []
+    page.click("#c_acts [data-do=vary][data-i='1']")
     expect(page.locator("#c_row button")).to_have_count(4, timeout=LONG)
     status(page, "Done")
     expect(page.locator("#c_acts summary")).to_have_count(2)  # Enlarge, More: nothing is near a variation
