@@ -30,6 +30,7 @@ from flux_svd.web.efforts import effort_choices
 from flux_svd.web.extras import drawn
 from flux_svd.web.fields import PictureForm
 from flux_svd.web.i18n import is_known
+from flux_svd.web.parts import plan_line
 from flux_svd.web.results import Partner, Results, Shown
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Streamed
@@ -117,6 +118,15 @@ def test_a_form_that_cannot_be_planned_has_no_figures_for_the_chosen_effort(desk
 def test_the_plan_line_tells_what_the_effort_sets(desk: Desk, page: CreatePage) -> None:
     told = page.look_ahead(*vars(replace(FORM, preset="draft", shape="5:3")).values())
     assert "160 × 96 · 4 steps" in told[page.line]
+
+
+def test_what_was_made_before_is_told_to_take_no_time(desk: Desk) -> None:
+    plan = desk.plan(fields.image_fields(desk, FORM))
+    told = {seconds: spoken(plan_line(replace(plan, seconds=seconds), desk))[0] for seconds in (None, 0.0, 0.2, 3.6)}
+    assert [re.split(", | GiB", line)[0] for line in told.values()] == [
+        "Time known after the first run", "At once", "About 1 s", "About 4 s",
+    ]  # fmt: skip
+    assert all(is_known(line.strip()) for line in told.values())
 
 
 # What comes back.

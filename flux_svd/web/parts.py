@@ -169,7 +169,8 @@ def plan_facts(plan: Plan) -> str:
 
 def plan_line(plan: Plan, desk: Desk) -> str:
     """Return "About 4 s, 0.2 of 11.3 GiB"."""
-    time = f"About {seconds_words(plan.seconds)}" if plan.seconds is not None else "Time known after the first run"
+    about = f"About {seconds_words(plan.seconds)}" if plan.seconds else "At once"  # what was made before takes no time
+    time = "Time known after the first run" if plan.seconds is None else about
     memory = f"{plan.peak_bytes / GIB:.1f} of {format_gib(desk.budget().device_bytes)}"
     return f'<div class="quiet">{time}, {memory}. <span class="keys">Ctrl+Enter starts, Esc stops.</span></div>'
 

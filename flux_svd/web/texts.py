@@ -246,6 +246,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "About {t}, {m} of {n} GiB.": (
         "Unos {t}, {m} de {n} GiB.", "Environ {t}, {m} sur {n} Gio.", "Etwa {t}, {m} von {n} GiB.", "约 {t}，{m}/{n} GiB。",
     ),
+    "At once, {m} of {n} GiB.": (
+        "Al momento, {m} de {n} GiB.", "Aussitôt, {m} sur {n} Gio.", "Sofort, {m} von {n} GiB.", "立即，{m}/{n} GiB。",
+    ),
     "Time known after the first run, {m} of {n} GiB.": (
         "El tiempo se sabrá tras la primera vez; {m} de {n} GiB.", "Durée connue après la première fois ; {m} sur {n} Gio.",
         "Dauer nach dem ersten Mal bekannt; {m} von {n} GiB.", "首次运行后可知用时；{m}/{n} GiB。",
