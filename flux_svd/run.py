@@ -211,9 +211,14 @@ class Run:
         return self.store.find_stage(fingerprint(self._lowered(recipe)), "png") is not None
 
     def _lowered(self, recipe: ImageRecipe) -> ImageRecipe:
-        """Return the recipe as it is made since memory ran out: in smaller parts, at the precision that is left."""
-        placed = [row for row in self.plan.placements if row.model == recipe.model]
-        now = at_precision(recipe, placed[0]) if placed else recipe
+        """Return the recipe as it is made since memory ran out: in smaller parts, at the precision that is left.
+
+        A picture that is finished keeps its recipe.
+        """
+        lowered = [row for row in self.plan.placements if row.model == recipe.model and row.fp8]
+        if not (lowered or self.tile) or self.store.find_stage(fingerprint(recipe), "png") is not None:
+            return recipe
+        now = at_precision(recipe, lowered[0]) if lowered else recipe
         assert isinstance(now, ImageRecipe)
         return dataclasses.replace(now, decode_tile=self.tile) if self.tile else now
 

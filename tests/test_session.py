@@ -15,10 +15,10 @@ import pytest
 
 from flux_svd import job
 from flux_svd.artifact import ImageArtifact, VideoArtifact, load_request
-from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest
+from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest, OutOfMemory
 from flux_svd.plan import Plan, keyframes_only
 from flux_svd.progress import Progress
-from flux_svd.recipe import fingerprint
+from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import make_request
 from flux_svd.session import Session
 from tests.fakes import FakeEngines, fake_session
@@ -51,6 +51,42 @@ def test_every_picture_of_a_plan_is_saved_with_its_request_and_scores(faked: Fak
         assert isinstance(artifact, ImageArtifact)
         assert load_request(artifact.path) == artifact.request
         assert artifact.run.scores == {"scorer": "pocket-clip", "clip_cosine": 0.25}
+
+
+def test_what_is_finished_keeps_its_recipe_when_later_pictures_are_lowered(faked: Faked) -> None:
+    session, engines = faked
+    wished = plan(session, count=3, consent=True)
+    first, finished, last = wished.recipes
+    session.run(dataclasses.replace(wished, recipes=(finished,)))
+    small = dataclasses.replace(wished.placements[0], fp8=True)
+    left = [1]
+
+    def run_out(kind: str, step: int) -> None:
+        if left:
+            left.pop()
+            short = OutOfMemory("too large")
+            short.phase = "denoise"
+            raise short
+
+    engines.before_step = run_out
+    made = session.run(dataclasses.replace(wished, fallbacks=(small,)))
+    lowered = [dataclasses.replace(one, precision="fp8") for one in (first, last) if isinstance(one, ImageRecipe)]
+    assert [one.recipe for one in made] == [lowered[0], finished, lowered[1]]
+    assert [one.run.reused for one in made] == [0, 1, 0]
+
+
+def test_a_locked_keyframe_that_was_lowered_stays_what_it_is(faked: Faked) -> None:
+    session, engines = faked
+    [key] = plan(session).recipes
+    assert isinstance(key, ImageRecipe)
+    kept = dataclasses.replace(key, precision="fp8", width=160, height=96)
+    session.run(dataclasses.replace(plan(session), recipes=(kept,)))
+    engines.calls.clear()
+    stages = [{"prompt": "a", "lock": fingerprint(kept)}, {"prompt": "b"}]
+    [made] = session.run(plan(session, kind="video", stages=stages))
+    assert isinstance(made, VideoArtifact)
+    assert made.recipe.keyframes[0] == kept
+    assert "draw a" not in engines.calls
 
 
 def test_a_film_draws_all_keyframes_then_fills_the_ways_then_decodes_once(faked: Faked) -> None:
