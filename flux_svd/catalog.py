@@ -91,7 +91,7 @@ class ModelSpec:
         guidance: default of the value that `guidance_kind` names: embedded in the model, or classifier-free; "none" ignores it.
         prompt_tokens: how many tokens the text encoder that carries the meaning reads; the rest of a prompt is cut.
         obeys: the controls that change this model's result.
-        references_max: how many reference pictures it takes.
+        references_max: how many reference pictures it takes; `reference_pixels`: larger ones are made this small.
         text_layers: which hidden states of its one text encoder are read, the deepest last; () where the last answer is.
         frame_step: of a video model that makes a stretch of film in one pass: its keyframes lie this many frames apart, or a
             multiple; 0 of others.
@@ -119,6 +119,7 @@ class ModelSpec:
     work: WorkingMemory = WorkingMemory()
     obeys: frozenset[Control] = frozenset()
     references_max: int = 0
+    reference_pixels: int = 1024 * 1024  # to which the pipelines of FLUX.2 reduce them
     text_layers: tuple[int, ...] = ()
     frame_step: int = 0
     keyframes_at_once: int = 0

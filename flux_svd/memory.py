@@ -124,7 +124,6 @@ PROCESS_BYTES = int(1.5 * GIB)  # python, torch and diffusers imported: 1.0 GB r
 STEP_ALLOWANCE = 1.1  # workspaces and fragmentation on top of live tensors while denoising; not yet measured on a GPU
 DECODE_ALLOWANCE = 1.75  # the same in the VAE: 1.5 GiB of live tensors for 1024² against a published 2.5 to 4.7 GB reserved
 ENCODE_BYTES = GIB * 3 // 10  # of a text encoder: 0.11 to 0.19 GB of live tensors counted for Qwen3-4B, Qwen3-8B and T5-XXL
-REFERENCE_TOKENS = 4096  # of a reference of one megapixel, to which the pipelines of FLUX.2 reduce larger ones
 PIXELS_PER_TOKEN = 16 * 16
 
 
@@ -138,16 +137,21 @@ def work_of(spec: ModelSpec, precision: str, shape: Shape) -> Work:
         encode = int(DECODE_ALLOWANCE * spec.work.encode * pixels * 2) + widened
         denoise = int(STEP_ALLOWANCE * spec.work.step * pixels * shape.frames * halves)
         return Work(encode, denoise, int(DECODE_ALLOWANCE * spec.work.decode * pixels * shape.decode_chunk * halves))
-    tokens = pixels // PIXELS_PER_TOKEN + spec.prompt_tokens + shape.references * REFERENCE_TOKENS
+    tokens = pixels // PIXELS_PER_TOKEN + spec.prompt_tokens + shape.references * reference_tokens(spec)
     at_once = min(pixels, shape.tile**2) if shape.tile else pixels
     whole = 2 * 3 * element * (pixels - at_once)  # what is decoded of the whole picture, and its copy while tiles are joined
-    reading = REFERENCE_TOKENS * PIXELS_PER_TOKEN * spec.work.encode if shape.references else 0
+    reading = spec.reference_pixels * spec.work.encode if shape.references else 0
     encode = spec.bytes_at("fp32") if spec.pocket else ENCODE_BYTES
     return Work(
         max(encode, int(DECODE_ALLOWANCE * reading * halves)),
         int(STEP_ALLOWANCE * spec.work.step * tokens * halves),
         int(DECODE_ALLOWANCE * spec.work.decode * at_once * halves) + whole,
     )
+
+
+def reference_tokens(spec: ModelSpec) -> int:
+    """Return how many tokens of a reference picture are looked at, at most."""
+    return spec.reference_pixels // PIXELS_PER_TOKEN
 
 
 def parse_bytes(text: str, *, field: str = "vram") -> int:

@@ -81,7 +81,8 @@ def installed_versions(*libraries: str) -> Versions:
 def _plan_images(
     request: ImageRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]
 ) -> Plan:
-    spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
+    spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
+                   references=len(request.references))
     width, height = _size(request, spec, spec.size, spec.size_multiple, notes)
     prompts = [(request.prompt, derive_seed(seed, "image", index)) for index in range(request.count)]
     if request.variation is not None:
@@ -115,7 +116,8 @@ def _plan_film(
         spec = None
         notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
     else:
-        spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes)
+        spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
+                   references=len(request.references))
     video = _choose(request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, budget, inventory, notes, like=spec)
     multiple = max(spec.size_multiple if spec else 1, video.size_multiple)
     width, height = _size(request, spec or video, spec.film_size if spec else video.size, multiple, notes)
@@ -241,21 +243,29 @@ def _join_share(request: VideoRequest, transitions: tuple[TransitionRecipe, ...]
 
 def _choose(
     name: str, field: str, order: Iterable[str], families: tuple[Family, ...], budget: Budget, inventory: Inventory,
-    notes: list[Decision], like: ModelSpec | None = None,
+    notes: list[Decision], like: ModelSpec | None = None, references: int = 0,
 ) -> ModelSpec:
-    """Return the named model, or for "auto" the first of `order` that is here and fits; pocket stays with pocket."""
+    """Return the named model, or for "auto" the first of `order` that is here and fits; pocket stays with pocket.
+
+    With references only a model that takes them will do; a pocket model does not step in for a large one that takes none.
+    """
     if name != "auto":
         spec = find_model(name, field=field, families=families)
         _check_available(spec, inventory)
         notes.append(Decision(field.replace("_", " "), spec.name, "as asked"))
         return spec
-    passed_over = []
+    passed_over: list[str] = []
+    large_without = False
     for candidate in (MODELS[other] for other in order):
-        if like is not None and candidate.pocket != like.pocket:
+        if (like is not None and candidate.pocket != like.pocket) or (candidate.pocket and large_without):
             continue
         if not candidate.pocket and not inventory.has(candidate):
             if candidate.name in inventory.on_disk:
                 passed_over.append(f"the licence of {candidate.name} is not accepted yet")
+            continue
+        if references and "references" not in candidate.obeys:
+            passed_over.append(f"{candidate.name} takes no references")
+            large_without |= not candidate.pocket
             continue
         if not can_place(candidate, choose_precision(candidate, budget)[0], usual_shape(candidate), budget):
             passed_over.append(f"{candidate.name} does not fit this machine")
@@ -400,8 +410,9 @@ def _note_references(
         raise InvalidRequest("references", count, f"at most {spec.references_max} pictures for {spec.name}")
     if count:
         drawn = width * height // memory.PIXELS_PER_TOKEN
-        seen = drawn + count * memory.REFERENCE_TOKENS
-        notes.append(Decision("references", f"{count}, up to one megapixel each",
+        seen = drawn + count * memory.reference_tokens(spec)
+        largest = "one megapixel" if spec.reference_pixels == 2**20 else f"{spec.reference_pixels} pixels"
+        notes.append(Decision("references", f"{count}, up to {largest} each",
                               f"every step looks at up to {seen} tokens of pictures, {drawn} of them drawn: at least "
                               f"{seen / drawn:.1f} times the work"))
 

@@ -252,7 +252,8 @@ class Run:
         if unread:
             said = f"{recipe.model} reads {recipe.prompt_tokens} tokens of a prompt; not read: {shorten(unread, 120)}"
             self.notes[said] = None
-        unknown = unknown_words(recipe.prompt) if MODELS[recipe.model].pocket else ()
+        spec = MODELS[recipe.model]
+        unknown = unknown_words(recipe.prompt, edits="references" in spec.obeys) if spec.pocket else ()
         if unknown:
             self.notes[f"{recipe.model} does not know, and ignored: {', '.join(unknown)}"] = None
 

@@ -117,14 +117,14 @@ def needs_negative(recipe: ImageRecipe) -> bool:
     return any(free > NO_GUIDANCE for _, free in guidance_of_steps(recipe))
 
 
-def encode_scene(pipeline: Any, references: Sequence[Image.Image], device: torch.device) -> Scene:
-    """Return reference pictures as FLUX.2 sees them; each is made no larger than one megapixel, by the stock pipeline's rule."""
+def encode_scene(pipeline: Any, references: Sequence[Image.Image], pixels: int, device: torch.device) -> Scene:
+    """Return reference pictures as FLUX.2 sees them; each is made no larger than so many pixels, by the stock pipeline's rule."""
     processor, multiple = pipeline.image_processor, pipeline.vae_scale_factor * 2
     pictures = []
     for reference in references:
         small = reference
-        if reference.width * reference.height > 1024 * 1024:
-            small = processor._resize_to_target_area(reference, 1024 * 1024)
+        if reference.width * reference.height > pixels:
+            small = processor._resize_to_target_area(reference, pixels)
         width, height = (side // multiple * multiple for side in small.size)
         pictures.append(processor.preprocess(small, height=height, width=width, resize_mode="crop"))
     tokens, places = pipeline.prepare_image_latents(

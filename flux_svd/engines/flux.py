@@ -143,7 +143,7 @@ class FluxEngine:
             if references or (start is not None and halfway is None):
                 self._phases.need()
             if references:
-                scene = flow.encode_scene(pipeline, references, self._device)
+                scene = flow.encode_scene(pipeline, references, self.spec.reference_pixels, self._device)
             if start is not None and halfway is None:
                 clean = flow.encode_start(pipeline, recipe, start, self._device)
             self._phases.need("transformer")

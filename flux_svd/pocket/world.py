@@ -203,7 +203,12 @@ def _with_unknown_words(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-def unknown_words(prompt: str) -> tuple[str, ...]:
-    """Return the words of `prompt` that the pocket models do not know and ignore, in order, each once."""
+def unknown_words(prompt: str, *, edits: bool = False) -> tuple[str, ...]:
+    """Return the words of `prompt` that the pocket models do not know and ignore, in order, each once.
+
+    Args:
+        edits: for the one that also knows the words of wishes about pictures.
+    """
+    known = VOCABULARY | _UNDERSTOOD | (EDIT_WORDS if edits else frozenset())
     words = re.findall(r"[^\W_]+", prompt.lower())
-    return tuple(dict.fromkeys(word for word in words if word not in VOCABULARY and word not in _UNDERSTOOD))
+    return tuple(dict.fromkeys(word for word in words if word not in known))

@@ -250,8 +250,9 @@ class CreatePage:
                 f'<p class="quiet">This reads like a film (<bdi>{esc(why)}</bdi>). '
                 '<button type="button" class="do link" data-do="film">Make a film instead</button></p>'
             )
-        if self.desk.resolve(model).pocket:
-            unknown = unknown_words(prompt)
+        spec = self.desk.resolve(model)
+        if spec.pocket:
+            unknown = unknown_words(prompt, edits="references" in spec.obeys)
             if unknown:
                 words = ", ".join(unknown[:12]) + (" …" if len(unknown) > 12 else "")
                 notes.append(f'<p class="quiet">The pocket model does not know and ignores: <bdi>{esc(words)}</bdi></p>')

@@ -69,6 +69,8 @@ def test_unknown_words_are_listed_once_and_in_order() -> None:
     assert unknown_words("a yellow star moving from left to right on a black background") == ()
     assert unknown_words("a green heart between the top left and the bottom, nearer to the bottom") == ()
     assert unknown_words("") == ()
+    assert unknown_words("move the same dragon to the right") == ("move", "same", "dragon")
+    assert unknown_words("move the same dragon to the right", edits=True) == ("dragon",)
 
 
 def test_held_out_scenes_are_never_drawn_for_training_and_a_ninth_of_all() -> None:
