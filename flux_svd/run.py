@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import hashlib
 import io
-import itertools
 import json
 import logging
 import threading
@@ -20,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flux_svd import __version__, artifact
+from flux_svd import artifact
 from flux_svd.artifact import Artifact, ImageArtifact, JobTag, RunFacts, VideoArtifact
 from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
-from flux_svd.encode import encode_film, iterate_film
+from flux_svd.encode import encode_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, InvalidRequest, OutOfMemory, StorageFailed, shorten
-from flux_svd.keyframes import Keyframe, Keyframes, Means, explain_choice
+from flux_svd.judging import Judge, mean, rounded
+from flux_svd.keyframes import Keyframes, Means, explain_choice
 from flux_svd.ladder import Failure, at_precision, next_rung
-from flux_svd.metrics.film import film_report
 from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Plan, film_stage_names
 from flux_svd.pocket.world import unknown_words
@@ -51,6 +48,7 @@ from flux_svd.recipe import (
     to_json,
     with_keyframes,
 )
+from flux_svd.saving import Saver, choice_fact
 from flux_svd.selection import LIMITS
 from flux_svd.store import Stage, Store
 
@@ -60,7 +58,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 Made = TypeVar("Made")
-SCORED_FRAMES = 64  # enough for a mean over a film; a long one is thinned evenly
 OnProgress = Callable[[Progress], None]
 
 
@@ -71,14 +68,16 @@ class Run:
         self, store: Store, engines: WarmEngines, output_dir: Path, plan: Plan, report: OnProgress, stop: threading.Event,
         job: JobTag | None = None,
     ) -> None:
-        self.store, self.engines, self.output_dir = store, engines, output_dir
+        self.store, self.engines = store, engines
         self.plan, self.report, self.stop, self.job = plan, report, stop, job
         self.tile = 0  # pixels of the parts decoded at once since memory ran out, 0 as planned
         self.clock = Clock(store, plan)
         self.started = time.monotonic()
         self.reused = 0
         self.notes: dict[str, None] = {}  # in order, each once
-        means = Means(self._open_given, self._draw, self._is_drawn, self._match, self._likeness, LIMITS[plan.scorer])
+        self.saver = Saver(output_dir, job, self._current_plan, lambda: self._tell("save"))
+        self.judge = Judge(store, engines, plan, lambda: self._tell("score"))
+        means = Means(self._open_given, self._draw, self._is_drawn, self.judge.match, self.judge.likeness, LIMITS[plan.scorer])
         self.keyframes = Keyframes(plan, means)
         planned = (key for one in plan.recipes for key in (one.keyframes if isinstance(one, VideoRecipe) else (one,)))
         self._to_draw = [*dict.fromkeys(_drawing(one) for key in planned for one in candidates_of(key))]
@@ -92,14 +91,14 @@ class Run:
         key = self.keyframes.make(planned)
         recipe = key.recipe
         assert isinstance(recipe, ImageRecipe)
-        scores = self._scores([key.name], [recipe.prompt], lambda: [key.picture])
+        scores = self.judge.scores([key.name], [recipe.prompt], lambda: [key.picture])
         pairs = self._told_pairs(self.keyframes.pairs(planned))
-        facts = {"scorer": self.plan.scorer, "clip_cosine": _mean(scores), **self._likeness_fact(planned)}
-        run = self._facts(recipe.model, {**facts, **pairs, **_choice_fact(key)})
+        facts = {"scorer": self.plan.scorer, "clip_cosine": mean(scores), **self._likeness_fact(planned)}
+        run = self._facts(recipe.model, {**facts, **pairs, **choice_fact(key)})
         number = f"-{self.plan.recipes.index(planned) + 1}" if self.job and len(self.plan.recipes) > 1 else ""
-        name = self._named(artifact.file_stem(recipe.prompt, recipe.seed)) + number
-        made = self._save_image(key.picture, recipe, run, name)
-        return dataclasses.replace(made, candidates=self._save_candidates(key, name, run))
+        name = self.saver.named(artifact.file_stem(recipe.prompt, recipe.seed)) + number
+        made = self.saver.image(key.picture, recipe, run, name)
+        return dataclasses.replace(made, candidates=self.saver.candidates(key, name, run))
 
     def _make_film(self, planned: VideoRecipe) -> VideoArtifact:
         made = [self.keyframes.make(key) for key in planned.keyframes]
@@ -110,12 +109,13 @@ class Run:
                 film = self._enduring(self._film_recipe, lambda: self._film(self._film_recipe(), keys))
                 recipe = self._film_recipe()
             ends = film.facts.get("ends")
-            report = self._film_report(keys, recipe, ends)
+            report = self.judge.film_report(keys, recipe, ends)
             likeness = [self.keyframes.likeness(key) for key in planned.keyframes]
-            scores = {**self._film_scores(keys, recipe), **pairs, "likeness": [_rounded_or_none(value) for value in likeness]}
+            told = [_rounded_or_none(value) for value in likeness]
+            scores = {**self.judge.film_scores(keys, recipe), **pairs, "likeness": told}
             scores |= {"choices": rows} if any(rows := [explain_choice(key) for key in made]) else {}
         run = self._facts(recipe.model, scores)
-        return self._save_film(film.data, made, recipe, dataclasses.replace(run, ends=ends, report=report))
+        return self.saver.film(film.data, made, recipe, dataclasses.replace(run, ends=ends, report=report))
 
     def _film(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> Stage:
         """Return the encoded film of these keyframes, from the store if it was made before."""
@@ -144,8 +144,8 @@ class Run:
         """Encode and keep a film as its frames come."""
         data = encode_film(self._to_encode(film.frames), fps=recipe.fps, crf=recipe.crf, scratch=self.store.scratch)
         ends = {
-            "raw_psnr": [_rounded(value) for value in film.raw_psnr],
-            "round_trip_psnr": [_rounded(value) for value in film.round_trip_psnr],
+            "raw_psnr": [rounded(value) for value in film.raw_psnr],
+            "round_trip_psnr": [rounded(value) for value in film.round_trip_psnr],
         }
         stage = Stage(data, {"ends": ends})
         self.store.keep_stage(name, "mp4", stage.data, stage.facts)
@@ -386,6 +386,9 @@ class Run:
         assert isinstance(recipe, VideoRecipe)
         return recipe
 
+    def _current_plan(self) -> Plan:
+        return self.plan
+
     def _tell(self, phase: Phase, item: int = 0, items: int = 0) -> None:
         if self.stop.is_set():
             raise Cancelled("stopped; finished parts are kept")
@@ -403,40 +406,9 @@ class Run:
 
         return on_step
 
-    def _scores(
-        self, names: Sequence[str], texts: Sequence[str],
-        pictures: Callable[[], Sequence[Image.Image]],
-    ) -> list[float]:
-        """Return the cosine of each picture and its text, from the store if these stages were scored before.
-
-        One text for all pictures stands for as many as there are.
-        """
-        scorer = self.plan.scorer
-
-        def scored() -> list[float]:
-            shown = pictures()
-            cosines = self.engines.scorer(scorer).cosine(shown, texts if len(texts) == len(shown) else [*texts] * len(shown))
-            return [_rounded(float(value)) for value in cosines]
-
-        scores: list[float] = self._judged(["score", scorer, MODELS[scorer].revision, [*names], [*texts]], scored)
-        return scores
-
-    def _match(self, names: Sequence[str], texts: Sequence[str], pictures: Sequence[Image.Image]) -> list[float]:
-        return self._scores(names, texts, lambda: pictures)
-
-    def _likeness(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[list[float]]:
-        """Return the cosine of every picture with every picture, from the store if these were compared before."""
-        scorer = self.plan.scorer
-
-        def compared() -> list[list[float]]:
-            return [[_rounded(value) for value in row] for row in self.engines.scorer(scorer).likeness(pictures)]
-
-        matrix: list[list[float]] = self._judged(["likeness", scorer, MODELS[scorer].revision, [*names]], compared)
-        return matrix
-
     def _likeness_fact(self, planned: KeyframeRecipe) -> dict[str, Any]:
         likeness = self.keyframes.likeness(planned) if self.plan.keyframes or self.plan.request.references else None
-        return {} if likeness is None else {"likeness": _rounded(likeness)}
+        return {} if likeness is None else {"likeness": rounded(likeness)}
 
     def _told_pairs(self, pairs: dict[int, float]) -> dict[str, Any]:
         """Return the likeness of neighbours as a fact, and tell at once which are too far apart to be bridged."""
@@ -449,106 +421,14 @@ class Run:
             self.notes[said] = None
             self.report(Progress("score", note=said))
         rows = [
-            {"between": [gap + 1, gap + 2], "likeness": _rounded(value), "too_far": value < limit} for gap, value in pairs.items()
+            {"between": [gap + 1, gap + 2], "likeness": rounded(value), "too_far": value < limit} for gap, value in pairs.items()
         ]
         return {"pairs": rows} if rows else {}
-
-    def _film_report(self, keys: Sequence[Image.Image], recipe: VideoRecipe, ends: dict[str, Any] | None) -> dict[str, Any]:
-        """Return the report of the film as a player shows it, from the store if it was made before."""
-        film, scorer = fingerprint(recipe), self.plan.scorer
-
-        def reported() -> dict[str, Any]:
-            frames = iterate_film(self.store.stage_file(film, "mp4"))
-            pictures = [np.asarray(key) for key in keys]
-            likeness = self.engines.scorer(scorer).likeness
-            made = film_report(frames, recipe.key_positions, keyframes=pictures, ends=ends, likeness=likeness)
-            return {**made.as_json(), "scorer": scorer}
-
-        report: dict[str, Any] = self._judged(["report", __version__, scorer, MODELS[scorer].revision, film], reported)
-        return report
-
-    def _judged(self, asked: list[Any], judge: Callable[[], Any]) -> Any:
-        """Return the JSON value that answers `asked`, from the store if it was judged before."""
-        name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-        kept = self.store.find_stage(name, "json")
-        if kept is not None:
-            return json.loads(kept.data)
-        self._tell("score")
-        answer = judge()
-        self.store.keep_stage(name, "json", json.dumps(answer).encode())
-        return answer
-
-    def _film_scores(self, keys: Sequence[Image.Image], recipe: VideoRecipe) -> dict[str, Any]:
-        """Return the mean over the film's frames against its prompt, and each keyframe against its own stage."""
-        film, prints = fingerprint(recipe), [fingerprint(key) for key in recipe.keyframes]
-        own = self._scores(prints, [stage.prompt for stage in self.plan.stages], lambda: keys)
-        every = max(1, recipe.frames // SCORED_FRAMES)
-
-        def shown() -> list[Image.Image]:
-            frames = iterate_film(self.store.stage_file(film, "mp4"))
-            return [Image.fromarray(frame) for frame in itertools.islice(frames, 0, None, every)]
-
-        whole = self._scores([film], [self.plan.request.prompt], shown)
-        return {"scorer": self.plan.scorer, "clip_cosine": _mean(whole), "keyframes": own}
 
     def _facts(self, model: str, scores: dict[str, Any]) -> RunFacts:
         placement = self.plan.placement_of(model)
         seconds, peak = round(time.monotonic() - self.started, 3), self.engines.peak_bytes(placement)
         return RunFacts(seconds, placement.device, peak, scores, self.reused, notes=tuple(self.notes))
-
-    def _save_image(self, picture: Image.Image, recipe: ImageRecipe, run: RunFacts, name: str) -> ImageArtifact:
-        data = artifact.encode_image(picture, self.plan.request, recipe)
-        path = self._save(data, ".png", recipe, run, name)
-        return ImageArtifact(path, self.plan.request, recipe, run)
-
-    def _save_candidates(self, key: Keyframe, name: str, run: RunFacts) -> tuple[Path, ...]:
-        """Save the candidates that were not taken beside the one that was, and return their files."""
-        rows = explain_choice(key)
-        saved = []
-        for number, ((recipe, picture), row) in enumerate(zip(key.candidates, rows, strict=False), 1):
-            if not row["taken"]:
-                facts = dataclasses.replace(run, scores={"scorer": self.plan.scorer, "clip_cosine": row["match"]}, notes=())
-                saved.append(self._save_image(picture, recipe, facts, f"{name}_candidate-{number}").path)
-        return tuple(saved)
-
-    def _save_film(self, data: bytes, keys: Sequence[Keyframe], recipe: VideoRecipe, run: RunFacts) -> VideoArtifact:
-        request = self.plan.request
-        stem = self._named(artifact.file_stem(request.prompt, self.plan.seed))
-        own = run.scores["keyframes"]
-        files: list[Path] = []
-        candidates: dict[str, tuple[Path, ...]] = {}
-        for n, key in enumerate(keys):
-            name = f"{stem}_keyframe-{n + 1}"
-            if isinstance(key.recipe, GivenPicture):  # the user's own picture: neither made here nor marked as made by a model
-                files.append(artifact.place(encode_png(key.picture), ".png", self._folder(), name=name, job=self.job))
-                continue
-            scores = {"scorer": self.plan.scorer, "clip_cosine": own[n], "likeness": run.scores["likeness"][n]}
-            facts = dataclasses.replace(run, scores={**scores, **_choice_fact(key)}, ends=None, report=None)
-            files.append(self._save_image(key.picture, key.recipe, facts, name).path)
-            if key.name not in candidates:
-                candidates[key.name] = self._save_candidates(key, name, facts)
-        path = self._save(artifact.mark_film(data, request, recipe), ".mp4", recipe, run, stem)
-        return VideoArtifact(path, tuple(files), request, recipe, run, tuple(itertools.chain(*candidates.values())))
-
-    def _save(self, data: bytes, suffix: str, recipe: ImageRecipe | VideoRecipe, run: RunFacts, name: str) -> Path:
-        self._tell("save")
-        return artifact.save(
-            data, suffix, self._folder(), self.plan.request, recipe, run, name=name, placement=self._placements(), job=self.job
-        )
-
-    def _folder(self) -> Path:
-        return self.output_dir / (self.job.day if self.job else datetime.date.today().isoformat())
-
-    def _named(self, stem: str) -> str:
-        return f"{stem}_{self.job.id}" if self.job else stem
-
-    def _placements(self) -> list[dict[str, Any]]:
-        return [dataclasses.asdict(placement) for placement in self.plan.placements]
-
-
-def thin(frames: Sequence[Image.Image]) -> list[Image.Image]:
-    """Return at most about `SCORED_FRAMES` frames, evenly spread."""
-    return list(frames[:: max(1, len(frames) // SCORED_FRAMES)])
 
 
 def _drawing(recipe: ImageRecipe) -> ImageRecipe:
@@ -556,19 +436,5 @@ def _drawing(recipe: ImageRecipe) -> ImageRecipe:
     return dataclasses.replace(recipe, references=(), decode_tile=0)
 
 
-def _choice_fact(key: Keyframe) -> dict[str, Any]:
-    if key.choice is None:
-        return {}
-    return {"candidates": explain_choice(key), "margin": key.choice.margin, "tie": key.choice.tie}
-
-
 def _rounded_or_none(value: float | None) -> float | None:
-    return None if value is None else _rounded(value)
-
-
-def _rounded(value: float) -> float:
-    return round(value, 4)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return _rounded(float(np.mean(values)))
+    return None if value is None else rounded(value)

@@ -27,6 +27,7 @@ from flux_svd.clock import Clock
 from flux_svd.encode import iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, DiskFull, DoesNotFit, EncodingFailed, UnreadableFile
+from flux_svd.judging import thin
 from flux_svd.lock import DeviceLock
 from flux_svd.metrics.film import FilmReport
 from flux_svd.pictures import read_picture
@@ -37,7 +38,7 @@ from flux_svd.progress import Progress
 from flux_svd.recipe import ImageRecipe, any_recipe_from_json, fingerprint
 from flux_svd.report import report_film
 from flux_svd.request import ImageRequest, Request
-from flux_svd.run import OnProgress, Run, thin
+from flux_svd.run import OnProgress, Run
 from flux_svd.store import Store
 
 HEARTBEAT_SECONDS = 0.5  # Gradio drops a generator that is silent for long; a watcher wants life signs
