@@ -217,7 +217,8 @@ def test_attention_slicing_is_said_to_have_no_effect() -> None:
         ({"model": "nonsense"}, "model", "pocket-flux"),
         ({"model": "svd-xt"}, "model", "pocket-flux"),
         ({"width": 512, "height": 512}, "width", "from 16 to 256"),
-        ({"references": ["0" * 64]}, "references", "flux2-klein-4b"),
+        ({"model": "pocket-flux", "references": ["0" * 64]}, "references", "flux2-klein-4b"),
+        ({"model": "flux2-klein-4b", "references": ["0" * 64] * 5}, "references", "at most 4 pictures for flux2-klein-4b"),
         ({"model": "flux1-schnell", "guidance": 3.0}, "guidance", "flux1-dev"),
         ({"model": "flux2-klein-4b", "negative_prompt": "rain"}, "negative_prompt", "flux2-klein-base-4b"),
     ],
@@ -228,6 +229,14 @@ def test_a_wish_that_contradicts_its_model_is_refused(fields: dict[str, Any], fi
         plan_of(gpu(141, host=200), inventory, **fields)
     assert caught.value.field == field
     assert allowed in caught.value.allowed
+
+
+def test_with_references_auto_is_a_model_that_takes_them_and_says_which_it_passed_over() -> None:
+    some = Inventory(frozenset({"flux1-schnell", "flux2-klein-4b", "pocket-clip"}))
+    assert plan_of(gpu(141, host=200), some, references=["0" * 64]).model == "flux2-klein-4b"
+    for inventory, passed_over in ((POCKET, "pocket-flux"), (Inventory(frozenset({"flux1-schnell"})), "flux1-schnell")):
+        with pytest.raises(ModelUnavailable, match=rf"download flux2-klein-9b \({passed_over} takes no references\)"):
+            plan_of(gpu(141, host=200), inventory, references=["0" * 64])
 
 
 def test_a_model_that_is_not_here_says_how_to_get_it() -> None:
