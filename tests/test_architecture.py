@@ -19,8 +19,8 @@ FLOORS = {
     "redact": 0, "errors": 0, "progress": 0, "failpoints": 0, "request": 1, "catalog": 1, "files": 1, "pictures": 1, "memory": 2,
     "storyboard": 2, "recipe": 2, "plan": 3, "job": 3, "turns": 3, "schema": 3, "planner": 3, "artifact": 3, "device": 4,
     "store": 4, "lock": 4, "database": 4, "standing": 4, "ledger": 4, "results": 4, "library": 4, "trash": 4, "encode": 4,
-    "weights": 4, "engines": 5, "metrics": 6, "training": 7, "pocket": 8, "clock": 8, "judging": 8, "saving": 8, "run": 8, "session": 8, "api": 9,
-    "worker": 9, "replay": 9, "web": 11, "cli_jobs": 11, "cli": 12,
+    "weights": 4, "engines": 5, "metrics": 6, "training": 7, "pocket": 8, "clock": 8, "judging": 8, "saving": 8,
+    "run": 8, "session": 8, "api": 9, "worker": 9, "replay": 9, "web": 11, "cli_jobs": 11, "cli": 12,
 }  # fmt: skip
 TORCH_ROOMS = {"engines", "metrics", "training", "pocket"}
 OWNERS = {
