@@ -33,12 +33,14 @@ GAP, LINE = 8, 15
 def main() -> None:
     """Draw what is named, or all three sheets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sheets", nargs="*", metavar="SHEET", help="flux, klein or films; default: all")
+    parser.add_argument("sheets", nargs="*", metavar="SHEET", help="flux, films or klein, if it is carried; default: all")
     parser.add_argument("--seed", type=int, default=2026)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    sheets = {"flux": captions_sheet, "klein": wishes_sheet, "films": films_sheet}
+    sheets = {"flux": captions_sheet, "films": films_sheet}
+    if (WEIGHTS / "pocket-klein").exists():
+        sheets["klein"] = wishes_sheet
     for name in chosen.sheets or sheets:
         sheets[name](chosen.seed).save(FOLDER / f"{name}.webp", quality=90)
 
@@ -87,7 +89,7 @@ def sheet(rows: Sequence[Sequence[Image.Image]], words: Sequence[str], across: i
     font = ImageFont.load_default(13)
     wide = max(sum(one.width + GAP for one in row) for row in rows) + GAP
     lines = [textwrap.wrap(text, width=max(20, wide // 7)) for text in words]
-    head = max(map(len, lines)) * LINE
+    head = max(map(len, lines)) * LINE + (GAP if any(words) else 0)
     high = head + rows[0][0].height + 2 * GAP
     whole = Image.new("RGB", (wide * across, high * -(-len(rows) // across)), (236, 236, 236))
     pen = ImageDraw.Draw(whole)
