@@ -306,13 +306,16 @@ def test_closing_the_tab_loses_nothing_and_the_address_shows_the_picture_again(o
 def test_a_film_goes_on_through_a_reload_and_is_stopped_from_another_window(open_: Callable[..., Page]) -> None:
     page = open_()
     to_video(page)
+    page.click("#f_keyframes label:has-text('7.42')")  # long enough for another page to be opened meanwhile
+    page.click("#v_plan")
+    expect(page.locator(".card:visible")).to_have_count(5)
     page.fill("#f_stages-1-prompt textarea", "a yellow cross in the center on a black background")
     page.click("#anim")
     expect(page.locator("#v_film .run")).to_contain_text(re.compile(r"Step \d+ of \d+"), timeout=LONG)
     reload(page)
     expect(page.locator("#v_film .run")).to_contain_text(re.compile(r"Step \d+ of \d+"), timeout=LONG)
     expect(page.locator("#f_stages-1-prompt textarea")).to_have_value("a yellow cross in the center on a black background")
-    expect(page.locator(".card .pic")).to_have_count(3)
+    expect(page.locator(".card .pic")).to_have_count(5)
     other = open_(path=page.url.rpartition("/")[2])  # a browser of its own, as another device of the same user
     other.click("#v_stop")
     expect(page.locator("#v_stat")).to_contain_text("Stopped", timeout=LONG)
