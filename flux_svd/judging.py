@@ -51,6 +51,7 @@ class Judge:
         return scores
 
     def match(self, names: Sequence[str], texts: Sequence[str], pictures: Sequence[Image.Image]) -> list[float]:
+        """Return the cosine of each picture at hand and its text; see `scores`."""
         return self.scores(names, texts, lambda: pictures)
 
     def likeness(self, names: Sequence[str], pictures: Sequence[Image.Image]) -> list[list[float]]:

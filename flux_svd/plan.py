@@ -22,6 +22,7 @@ from flux_svd.recipe import (
     VideoRecipe,
     any_recipe_from_json,
     candidates_of,
+    drawing_of,
     fingerprint,
     latents_name,
     stage_named,
@@ -93,6 +94,12 @@ class Plan:
 
     def placement_of(self, model: str) -> Placement:
         return next(placement for placement in self.placements if placement.model == model)
+
+
+def drawings_of(plan: Plan) -> list[ImageRecipe]:
+    """Return the pictures a plan draws, each once, in the order it draws them."""
+    keys = (key for one in plan.recipes for key in (one.keyframes if isinstance(one, VideoRecipe) else (one,)))
+    return list(dict.fromkeys(drawing_of(one) for key in keys for one in candidates_of(key)))
 
 
 def keyframes_only(plan: Plan) -> Plan:

@@ -411,8 +411,7 @@ def _note_references(
     if count:
         drawn = width * height // memory.PIXELS_PER_TOKEN
         seen = drawn + count * memory.reference_tokens(spec)
-        largest = "one megapixel" if spec.reference_pixels == 2**20 else f"{spec.reference_pixels} pixels"
-        notes.append(Decision("references", f"{count}, up to {largest} each",
+        notes.append(Decision("references", f"{count}, up to {spec.reference_pixels / 2**20:g} megapixel each",
                               f"every step looks at up to {seen} tokens of pictures, {drawn} of them drawn: at least "
                               f"{seen / drawn:.1f} times the work"))
 

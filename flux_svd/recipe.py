@@ -302,6 +302,11 @@ def candidates_of(keyframe: KeyframeRecipe) -> tuple[ImageRecipe, ...]:
     return (keyframe,) if isinstance(keyframe, ImageRecipe) else ()
 
 
+def drawing_of(recipe: ImageRecipe) -> ImageRecipe:
+    """Return the recipe without what is only known on the way: the picture it is drawn after, and how it is decoded."""
+    return replace(recipe, references=(), decode_tile=0)
+
+
 def renamed(keyframe: KeyframeRecipe, names: Mapping[str, str]) -> KeyframeRecipe:
     """Return the keyframe with each reference to a stage of `names` (old fingerprint → new one) turned to the new one."""
     if isinstance(keyframe, Selection):

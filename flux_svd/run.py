@@ -28,7 +28,7 @@ from flux_svd.judging import Judge, mean, rounded
 from flux_svd.keyframes import Keyframes, Means, explain_choice
 from flux_svd.ladder import Failure, at_precision, next_rung
 from flux_svd.pictures import cover, encode_png
-from flux_svd.plan import Plan, film_stage_names
+from flux_svd.plan import Plan, drawings_of, film_stage_names
 from flux_svd.pocket.world import unknown_words
 from flux_svd.progress import OnStep, Phase, Progress
 from flux_svd.recipe import (
@@ -41,7 +41,7 @@ from flux_svd.recipe import (
     Selection,
     TransitionRecipe,
     VideoRecipe,
-    candidates_of,
+    drawing_of,
     fingerprint,
     latents_name,
     stage_named,
@@ -75,12 +75,11 @@ class Run:
         self.started = time.monotonic()
         self.reused = 0
         self.notes: dict[str, None] = {}  # in order, each once
-        self.saver = Saver(output_dir, job, self._current_plan, lambda: self._tell("save"))
+        self.saver = Saver(output_dir, job, lambda: self.plan, lambda: self._tell("save"))
         self.judge = Judge(store, engines, plan, lambda: self._tell("score"))
         means = Means(self._open_given, self._draw, self._is_drawn, self.judge.match, self.judge.likeness, LIMITS[plan.scorer])
         self.keyframes = Keyframes(plan, means)
-        planned = (key for one in plan.recipes for key in (one.keyframes if isinstance(one, VideoRecipe) else (one,)))
-        self._to_draw = [*dict.fromkeys(_drawing(one) for key in planned for one in candidates_of(key))]
+        self._to_draw = drawings_of(plan)
 
     def make(self, recipe: PlannedRecipe) -> Artifact:
         """Make what `recipe`, one of the plan, describes. Where memory runs out the plan goes on a rung lower."""
@@ -200,7 +199,7 @@ class Run:
 
     def _draw(self, recipe: ImageRecipe) -> tuple[ImageRecipe, Image.Image]:
         """Return a picture, told as one of as many as this plan draws, and its recipe: in smaller parts where memory ran out."""
-        own = _drawing(recipe)
+        own = drawing_of(recipe)
         item = self._to_draw.index(own) + 1 if own in self._to_draw and len(self._to_draw) > 1 else 0
         with self._alone(self._lowered(recipe)):
             picture, made = self._picture(self._image_recipe, item, len(self._to_draw) if item else 0), self._image_recipe()
@@ -386,9 +385,6 @@ class Run:
         assert isinstance(recipe, VideoRecipe)
         return recipe
 
-    def _current_plan(self) -> Plan:
-        return self.plan
-
     def _tell(self, phase: Phase, item: int = 0, items: int = 0) -> None:
         if self.stop.is_set():
             raise Cancelled("stopped; finished parts are kept")
@@ -429,11 +425,6 @@ class Run:
         placement = self.plan.placement_of(model)
         seconds, peak = round(time.monotonic() - self.started, 3), self.engines.peak_bytes(placement)
         return RunFacts(seconds, placement.device, peak, scores, self.reused, notes=tuple(self.notes))
-
-
-def _drawing(recipe: ImageRecipe) -> ImageRecipe:
-    """Return the recipe without what is only known on the way: the picture it is drawn after, and how it is decoded."""
-    return dataclasses.replace(recipe, references=(), decode_tile=0)
 
 
 def _rounded_or_none(value: float | None) -> float | None:

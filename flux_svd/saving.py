@@ -31,6 +31,7 @@ class Saver:
         return f"{stem}_{self._job.id}" if self._job else stem
 
     def image(self, picture: Image.Image, recipe: ImageRecipe, run: RunFacts, name: str) -> ImageArtifact:
+        """Save one picture under this name."""
         data = artifact.encode_image(picture, self._plan().request, recipe)
         path = self._save(data, ".png", recipe, run, name)
         return ImageArtifact(path, self._plan().request, recipe, run)
@@ -46,6 +47,7 @@ class Saver:
         return tuple(saved)
 
     def film(self, data: bytes, keys: Sequence[Keyframe], recipe: VideoRecipe, run: RunFacts) -> VideoArtifact:
+        """Save a film (the bytes of an mp4 file) and its keyframes beside it."""
         request = self._plan().request
         stem = self.named(artifact.file_stem(request.prompt, self._plan().seed))
         own = run.scores["keyframes"]

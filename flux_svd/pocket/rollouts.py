@@ -43,6 +43,7 @@ class State:
         clip: (1, d), its embedding.
         clean: (n, c, h, w), scaled latents of the true film.
         cells: (n, h, w), 1 where its object is.
+        ids: (3,), what the UNet was told of the motion.
     """
 
     noisy: Tensor
@@ -51,17 +52,18 @@ class State:
     clip: Tensor
     clean: Tensor
     cells: Tensor
+    ids: Tensor
 
 
 class _Recorder(InbetweenPipeline):
     """Keeps what is asked of the UNet."""
 
-    asked: list[tuple[Tensor, float, EncodedKeyframe]]
+    asked: list[tuple[Tensor, float, EncodedKeyframe, Tensor]]
 
     def estimate_clean(
         self, x: Tensor, sigma: float, timestep: Tensor, key: EncodedKeyframe, ids: Tensor
     ) -> tuple[Tensor, Tensor]:
-        self.asked.append((x, sigma, key))
+        self.asked.append((x, sigma, key, ids[1]))
         return super().estimate_clean(x, sigma, timestep, key, ids)
 
 
@@ -90,8 +92,8 @@ def roll_out(recorder: _Recorder, film: TrueFilm, luck: random.Random) -> list[S
     recorder.denoise(x, ways, recipe, noise, lambda call, calls, estimate: None, until=until)
     clean = film.latents * recorder.vae.config.scaling_factor
     states = []
-    for seen, sigma, key in recorder.asked:
+    for seen, sigma, key, ids in recorder.asked:
         way = ways[key is end]
         truth, cells = (in_time_of(way, one[None])[0] for one in (clean, film.cells))
-        states.append(State(seen[0], sigma, key.condition, key.clip[0], truth, cells))
+        states.append(State(seen[0], sigma, key.condition, key.clip[0], truth, cells, ids))
     return states

@@ -278,7 +278,7 @@ class FilmTask:
             torch.tensor([state.sigma for state in states], device=self.device),
             torch.stack([state.condition for state in states]),
             torch.stack([state.clip for state in states]),
-            torch.tensor([[6.0, 127.0, NOISE_AUG_STRENGTH]], device=self.device).expand(n, -1),
+            torch.stack([state.ids for state in states]).to(self.device),
             torch.stack([state.cells for state in states]),
             torch.ones(n, device=self.device),
         )

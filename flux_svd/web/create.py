@@ -302,12 +302,10 @@ class CreatePage:
 
     def filled(self, request: ImageRequest) -> Update:
         """Return the form as this request fills it, and what of it could not come back."""
-        known = request.model == "auto" or request.model in {spec.name for spec in self.desk.image_models()[0]}
-        name = request.model if known else "auto"
+        name, lost = self.desk.model_or_best(request.model)
         spec = self.desk.resolve(name)
         references = tuple(one for one in request.references if self.desk.has_picture(one))
         extra = fields.extra_of(request, spec)
-        lost = [] if known else [f"{request.model} is not ready on this machine; the best here takes its place."]
         if len(references) < len(request.references):
             lost.append(f"References that are not on this machine: {len(request.references) - len(references)}.")
         if "start" in extra and not self.desk.has_picture(extra["start"]):

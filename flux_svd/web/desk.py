@@ -180,6 +180,12 @@ class Desk:
                 ready.append(spec)
         return ready, others
 
+    def model_or_best(self, name: str) -> tuple[str, list[str]]:
+        """Return the image model of a request, or "auto" and a sentence that says so where it is not ready here."""
+        if name == "auto" or name in {spec.name for spec in self.image_models()[0]}:
+            return name, []
+        return "auto", [f"{name} is not ready on this machine; the best here takes its place."]
+
     def resolve(self, name: str) -> ModelSpec:
         """Return the model of this name; for "auto" the one a plan would take here now."""
         if name in MODELS:

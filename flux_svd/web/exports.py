@@ -22,10 +22,11 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route
 
 from flux_svd import files
-from flux_svd.errors import FluxSvdError, InvalidRequest, UnreadableFile
+from flux_svd.errors import FluxSvdError, UnreadableFile
 from flux_svd.export import Exported, export_film, formats_here
 from flux_svd.formats import FORMATS
 from flux_svd.recipe import VideoRecipe
+from flux_svd.web import query
 from flux_svd.web.library import stream_zip
 from flux_svd.web.owner import owner_of
 from flux_svd.web.parts import esc
@@ -68,7 +69,7 @@ class ExportRoutes:
             return JSONResponse({"error": "not found"}, 404)
         sound = await request.body()
         try:
-            wish: dict[str, Any] = {name: _whole(name, asked.get(name, "")) for name in ("fps", "crf")}
+            wish: dict[str, Any] = {name: query.whole_or_none(asked, name) for name in ("fps", "crf")}
             wish["densify"] = asked.get("densify") == "1"
             return JSONResponse(await run_in_threadpool(self._make, path, asked.get("format", ""), wish, sound, owner))
         except FluxSvdError as error:
@@ -96,7 +97,7 @@ class ExportRoutes:
             audio = folder / "sound" if sound else None
             try:
                 if audio:
-                    audio.write_bytes(sound)
+                    files.write_atomically(audio, sound)
                 made = export_film(film, name, audio=audio, folder=folder, **wish)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -164,11 +165,3 @@ def _said(error: FluxSvdError) -> str:
     if isinstance(error, UnreadableFile):  # its value is a path of this machine
         return f"{error.field}: not accepted. Allowed: {error.allowed}."
     return str(error)
-
-
-def _whole(name: str, text: str) -> int | None:
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise InvalidRequest(name, text[:80], "a whole number")
-    return int(text)

@@ -13,7 +13,7 @@ from flux_svd.plan import Plan
 from flux_svd.request import ImageRequest, StageWish, VideoRequest, describe_bounds
 from flux_svd.web.board import FOUR, Board, Held, Slot
 from flux_svd.web.fields import whole_number
-from flux_svd.web.moves import MAX_STAGES, Hand
+from flux_svd.web.moves import MAX_STAGES, Hand, change
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,7 @@ def hand_of(request: VideoRequest, plan: Plan | None) -> Hand:
 
 def changed(hand: Hand, index: int, **changes: Any) -> Hand:
     """Return the hand with other facts in the slot of one card."""
-    held = hand[index]
-    return [*hand[:index], replace(held, slot=replace(held.slot, **changes)), *hand[index + 1 :]]
+    return change(hand, index, replace(hand[index], slot=replace(hand[index].slot, **changes)))
 
 
 def _held(name: str, wish: StageWish, length: int | None, options: bool) -> Held:

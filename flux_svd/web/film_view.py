@@ -124,16 +124,11 @@ def _options(
     for place, candidate in enumerate(planned.candidates):
         drawn = drawn_of(board, finds, candidate)
         match = float(chosen.rows[place]["match"]) if chosen is not None else None
-        options.append(Option(_small(drawn.address) if drawn else "", match, candidate == settled))
+        options.append(Option(parts.thumb_address(drawn.address) if drawn else "", match, candidate == settled))
     if not any(option.picture for option in options):
         return ""
     ratio = f"{planned.width}/{planned.height}"
     return cards.options_row(number, options, chosen, picked=slot.pick > 0, ratio=ratio)
-
-
-def _small(address: str) -> str:
-    """Return the address of a small picture of a result; a data address is small already."""
-    return f"library/thumb/{address.split('/')[1]}" if address.startswith("files/") else address
 
 
 def _sum_up(plan: Plan, ways: Sequence[Way]) -> str:

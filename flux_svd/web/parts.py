@@ -127,6 +127,11 @@ def preview(data: bytes, alt: str, cls: str = "") -> str:
     return f'<img class="{cls}" src="{webp_address(data)}" alt="{esc(alt)}">'
 
 
+def thumb_address(address: str) -> str:
+    """Return the address of a small picture of a result; a data address is small already."""
+    return f"library/thumb/{address.split('/')[1]}" if address.startswith("files/") else address
+
+
 def small_picture(picture: Image.Image, height: int, *, widest: int = 4) -> str:
     """Return the picture, at most `height` pixels high and `widest` times as wide, as a data address."""
     small = picture.copy()

@@ -8,8 +8,16 @@ from flux_svd.errors import InvalidRequest
 
 
 def whole(asked: Mapping[str, str], name: str, default: int) -> int:
-    """Return a whole number from 0."""
-    text = asked.get(name) or str(default)
+    """Return a whole number from 0; the default if it is left out or empty."""
+    told = whole_or_none(asked, name)
+    return default if told is None else told
+
+
+def whole_or_none(asked: Mapping[str, str], name: str) -> int | None:
+    """Return a whole number from 0; None if it is left out or empty."""
+    text = asked.get(name, "")
+    if text == "":
+        return None
     if not (text.isascii() and text.isdigit() and len(text) < 12):
         raise InvalidRequest(name, text, "a whole number from 0")
     return int(text)

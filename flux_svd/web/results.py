@@ -170,7 +170,8 @@ def row(now: Results) -> str:
         cells = [
             f'<button type="button" data-do="beside" data-i="{index}" aria-pressed="{_is(index == now.beside)}" '
             f'aria-label="Compare with: {esc(one.name)}">'
-            f'{parts.picture(_small(one.address), "", one.width, one.height)}<div class="sc">{esc(one.name)}</div></button>'
+            f'{parts.picture(parts.thumb_address(one.address), "", one.width, one.height)}'
+            f'<div class="sc">{esc(one.name)}</div></button>'
             for index, one in enumerate(now.partners)
         ]
     elif now.wanted < 2:
@@ -252,11 +253,6 @@ def _button(what: str, words: str, index: int = 0) -> str:
 
 def _partner(one: Shown, name: str) -> Partner:
     return Partner(one.address, name, one.width, one.height)
-
-
-def _small(address: str) -> str:
-    """Return the address of the thumbnail of a result; data addresses stay."""
-    return f"library/thumb/{address.split('/')[1]}" if address.startswith("files/") else address
 
 
 def _caption(one: Shown) -> str:

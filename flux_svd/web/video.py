@@ -219,8 +219,7 @@ class VideoPage:
     def fill_from(self, request: VideoRequest, board: Board, plan: Plan | None = None) -> Update:
         """Return the page as the request of a film made here fills it; with its plan, with the seed and names that one took."""
         seed = plan.seed if plan else request.seed
-        known = request.model == "auto" or request.model in {spec.name for spec in self.desk.image_models()[0]}
-        lost = [] if known else [f"{request.model} is not ready on this machine; the best here takes its place."]
+        model, lost = self.desk.model_or_best(request.model)
         filled = self.filling.filled(request)
         four = bool(filled[self.filling.four])
         hand = hand_of(request, plan)[:MAX_STAGES]
@@ -230,7 +229,7 @@ class VideoPage:
             **self.deal(hand, board, loop=request.loop, four=four),
             **filled,
             **self.extras.filled(extra_of(request), lost),
-            self.model: request.model if known else "auto",
+            self.model: model,
             self.film: request.prompt,
             self.fps: str(request.fps),
             self.frames: str(request.frames_per_transition or ""),

@@ -14,9 +14,9 @@ from starlette.concurrency import run_in_threadpool
 
 from flux_svd.artifact import Artifact, ImageArtifact, VideoArtifact, load_recipe
 from flux_svd.errors import Cancelled, FluxSvdError
-from flux_svd.plan import Plan, keyframes_only
+from flux_svd.plan import Plan, drawings_of, keyframes_only
 from flux_svd.progress import Progress
-from flux_svd.recipe import ImageRecipe, Selection, VideoRecipe, candidates_of, fingerprint
+from flux_svd.recipe import ImageRecipe, Selection, VideoRecipe, candidates_of, drawing_of, fingerprint
 from flux_svd.request import VideoRequest
 from flux_svd.web import parts
 from flux_svd.web.board import Board, Chosen, Drawn, Pair, chosen_of, settle
@@ -154,12 +154,12 @@ class FilmJob:
 
     def _drawing(self, seen: _Watched, item: Progress) -> Update:
         """Return the preview of a keyframe at its card, and large while there is no film."""
-        drawn = _drawn_in(seen.job)
+        drawn = drawings_of(seen.job)
         if item.preview is None or not drawn or not fits_cards(seen.film, seen.board):
             return {}
         recipe = drawn[min(max(item.item, 1), len(drawn)) - 1]
         film = film_of(seen.film)
-        index = next((n for n, key in enumerate(film.keyframes) if recipe in map(_alone, candidates_of(key))), None)
+        index = next((n for n, key in enumerate(film.keyframes) if recipe in map(drawing_of, candidates_of(key))), None)
         if index is None or index >= len(seen.board.slots):
             return {}
         live = parts.preview(item.preview, f"Preview of keyframe {index + 1}", "pic")
@@ -267,17 +267,6 @@ class FilmJob:
             if name in told:
                 found[name] = self._drawn(path, seen, scores, told[name].get("match"), told[name].get("likeness"))
         return found
-
-
-def _alone(recipe: ImageRecipe) -> ImageRecipe:
-    """Return the recipe as a run counts it: without what is only known on the way."""
-    return replace(recipe, references=(), decode_tile=0)
-
-
-def _drawn_in(plan: Plan) -> list[ImageRecipe]:
-    """Return the pictures a plan draws, in the order it draws them."""
-    keys = (key for recipe in plan.recipes for key in (recipe.keyframes if isinstance(recipe, VideoRecipe) else (recipe,)))
-    return list(dict.fromkeys(_alone(one) for key in keys for one in candidates_of(key)))
 
 
 def _drawn_fully(seen: _Watched) -> list[ImageRecipe]:
