@@ -171,11 +171,11 @@ LTX_OPEN = Licence(
 
 _CLIP_L = Component("text_encoder", 123_060_480)
 # diffusers, docs of the Flux pipeline, "Running FP16 inference": some activations of the text encoder overflow.
-_T5_XXL = Component("text_encoder_2", 4_762_310_656, fp32_for_fp16=True)
+_T5_XXL = Component("text_encoder_2", 4_762_310_656, ((1, 192_948_224), (23, 192_946_176)), fp32_for_fp16=True)
 _FLUX1_VAE = Component("vae", 83_819_683)
 _FLUX2_VAE = Component("vae", 84_046_115)
-_QWEN3_4B = Component("text_encoder", 4_022_468_096, loaded=3_114_088_192)
-_QWEN3_8B = Component("text_encoder", 8_190_735_360, loaded=5_831_883_520)
+_QWEN3_4B = Component("text_encoder", 4_022_468_096, ((27, 100_930_816),), loaded=3_114_088_192)
+_QWEN3_8B = Component("text_encoder", 8_190_735_360, ((27, 192_946_432),), loaded=5_831_883_520)
 _FLUX1_BLOCKS = ((19, 339_831_296), (38, 141_591_808))
 _FLUX1_MODULATION = (113_283_072, 28_320_768, 18_880_512)  # 3.2 of 11.9 billion
 _FLUX1_WIDE = (113_283_584, 28_321_024, 19_077_184)
@@ -258,7 +258,7 @@ _ROWS: tuple[ModelSpec, ...] = (
         licence=FLUX2_NC, steps=50, guidance=4.0, guidance_kind="embedded", prompt_tokens=512,
         obeys=frozenset({"guidance", "references"}), references_max=6, text_layers=(10, 20, 30),
         components=(
-            Component("text_encoder", 24_011_361_280, loaded=17_343_754_240),
+            Component("text_encoder", 24_011_361_280, ((30, 555_755_520),), loaded=17_343_754_240),
             Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824)), wide=(512, 256, 76_283_904)),
             _FLUX2_VAE,
         ),

@@ -51,15 +51,21 @@ def usual_shape(spec: ModelSpec) -> Shape:
 def fit_picture(
     spec: ModelSpec, precision: Precision, size: tuple[int, int], references: int, budget: Budget, notes: list[Decision]
 ) -> Fit:
-    """Return where pictures of this size are drawn; large ones are decoded in tiles.
+    """Return where pictures of this size are drawn; large ones are decoded in tiles, with consent any that fit no other way.
 
     Raises:
         DoesNotFit: as `place`.
     """
-    tile = TILES[0] if size[0] * size[1] > TILED_ABOVE_PIXELS else 0
-    fit = _first_fit(spec, precision, [Shape(*size, references, tile)], budget, notes)
-    if tile:
-        notes.append(Decision("decode", f"in tiles of {tile} pixels", "the picture is larger than one megapixel"))
+    usual = TILES[0] if size[0] * size[1] > TILED_ABOVE_PIXELS else 0
+    finer = [tile for tile in TILES if budget.lower_precision and tile < (usual or max(size))]
+    fit = _first_fit(spec, precision, [Shape(*size, references, tile) for tile in (usual, *finer)], budget, notes)
+    if fit.shape.tile:
+        why = (
+            "the picture is larger than one megapixel"
+            if fit.shape.tile == usual
+            else ("decoding it at once does not fit; the request allows slightly other pixels")
+        )
+        notes.append(Decision("decode", f"in tiles of {fit.shape.tile} pixels", why))
     return fit
 
 
@@ -110,14 +116,15 @@ def _first_fit(spec: ModelSpec, precision: Precision, shapes: list[Shape], budge
     """
     allowed = replace(budget, tried=LEVERS)
     tried_first = (shape for limits in (budget, allowed) for shape in shapes if can_place(spec, precision, shape, limits))
-    shape = next(tried_first, shapes[-1])
+    anywhere = (shape for shape in shapes if any(placements(spec, precision, shape, budget)))
+    shape = next(tried_first, None) or next(anywhere, shapes[-1])
     placed = place(spec, precision, shape, budget)
     left = fallbacks(placed, spec, precision, shape, budget)
     kept = {
         "none": "all of it stays on the device",
         "model": "each part visits the device when it is needed",
         "phases": "each part is read when it is needed, and given back",
-        "stream": "blocks visit the device one after the other",
+        "stream": "blocks, and layers of text encoders, visit the device one after the other",
     }[placed.offload]
     notes.append(
         Decision("placement", f"{placed.rung}: {describe_placement(placed)}", f"{kept}: about {format_gib(placed.peak_bytes)}")

@@ -48,8 +48,8 @@ class Placement:
 
     Attributes:
         offload: "none": all of it stays on the device. "model": its parts wait in host memory and visit the device one by
-            one. "phases": its parts wait on the disk and visit memory one by one. "stream": blocks of its transformer visit
-            the device one by one, copied while the one before computes.
+            one. "phases": its parts wait on the disk and visit memory one by one. "stream": blocks of its transformer
+            and layers of its text encoders visit the device one by one, copied while the one before computes.
         peak_bytes: predicted peak on the device; `host_peak_bytes`: in host memory, which on cpu and mps includes the first.
         resident_blocks: how many blocks stay on the device when the others stream.
         fold_modulation: FLUX.1's adaptive norms are computed once for all steps, and their weights wait in host memory.

@@ -1,13 +1,14 @@
 """budget × model × shape → placements, best first, and what to change where none fits; pure arithmetic. Loads nothing.
 
 From fast to small, as `Placement.rung` names them: P0 all parts stay on the device; P1 they visit it one by one; P3 the
-transformer's blocks stream, as many as fit staying; P7 parts wait on the disk; P8 the processor. P2 and P4 are P0 or P1 and P3
-with the transformer's weights in fp8: they change pixels, so they come after all that do not, and only where that is allowed.
+transformer's blocks stream, as many as fit staying, and all layers of text encoders; P7 parts wait on the disk; P8 the processor.
+P2 and P4 are P0 or P1 and P3 with the transformer's weights in fp8: they change pixels, so they come after all that do not, and
+only where that is allowed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from flux_svd.catalog import MODELS, Component, ModelSpec
@@ -112,39 +113,45 @@ def _allowed(levers: frozenset[str], budget: Budget) -> frozenset[str]:
 def _kept_whole(device: Device, spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
     """Yield the placements that never take a part of the model to pieces."""
     sizes, folded = sizes_of(spec, precision), sizes_of(spec, precision, fold=fold)
-    weights, vae = sum(sizes.values()), sizes.get("vae", 0)
     fp8 = precision == "fp8"
     staging = PROCESS_BYTES + max(sizes.values())  # files are mapped, and copied part by part
     if fp8:  # they hold bf16, beside which the smaller weights are made
         staging = PROCESS_BYTES + max(sizes_of(spec, "bf16").values()) + sizes[_transformer(spec).folder]
-    own = {name: _own_work(spec, name, work) for name in sizes}
-    # one part at a time, beside the VAE of an image model: it is small and stays
-    beside = 0 if spec.makes_films else vae
-    alone = max(folded[name] + own[name] + (0 if name == "vae" else beside) for name in sizes) + (FOLDED_BYTES if fold else 0)
+    alone = max(_turns(spec, folded, work)) + (FOLDED_BYTES if fold else 0)
+    # a video model's part on the disk comes beside the VAE, which stays
+    alone_there = alone + (sizes["vae"] if spec.makes_films else 0)
     resident = sum(folded.values()) + work.peak_bytes + (FOLDED_BYTES if fold else 0)
     if device != "cuda":  # one memory for both
         yield Placement(spec.name, device, "none", resident, resident + PROCESS_BYTES)
-        yield Placement(spec.name, device, "phases", alone + vae - beside, alone + vae - beside + PROCESS_BYTES)
+        yield Placement(spec.name, device, "phases", alone_there, alone_there + PROCESS_BYTES)
         return
     kept = sum(sizes.values()) - sum(folded.values())  # what folding leaves in host memory
     yield Placement(spec.name, device, "none", resident, staging + kept, fold_modulation=fold, fp8=fp8)
-    yield Placement(spec.name, device, "model", alone, weights + PROCESS_BYTES, fold_modulation=fold, fp8=fp8)
-    yield Placement(spec.name, device, "phases", alone + vae - beside, staging + kept, fold_modulation=fold, fp8=fp8)
+    yield Placement(spec.name, device, "model", alone, sum(sizes.values()) + PROCESS_BYTES, fold_modulation=fold, fp8=fp8)
+    yield Placement(spec.name, device, "phases", alone_there, staging + kept, fold_modulation=fold, fp8=fp8)
 
 
 def _streamed(spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
-    """Yield the placements that stream blocks, as many as possible staying; other parts visit the device whole."""
+    """Yield the placements that stream blocks, as many as possible staying; of text encoders every layer streams."""
     sizes, blocks = sizes_of(spec, precision, fold=fold), block_bytes(spec, precision, fold=fold)
     core, vae = _transformer(spec).folder, sizes.get("vae", 0)
     frame = sizes[core] - sum(blocks) + (FOLDED_BYTES if fold else 0)  # embeddings, norms, the last layer
-    encoder = max((sizes[name] + _own_work(spec, name, work) for name in sizes if name not in (core, "vae")), default=0)
+    encoders = sum(_visiting(part, precision) for part in spec.components if part.folder not in (core, "vae"))
     host = sum(sizes_of(spec, precision).values()) + PROCESS_BYTES
-    for resident in range(len(blocks) - 1, -1, -1):
+    for resident in range(len(blocks) if blocks else -1, -1, -1):
         staying = [size for at, size in enumerate(blocks) if stays(at, len(blocks), resident)]
         moving = [size for at, size in enumerate(blocks) if not stays(at, len(blocks), resident)]
-        most = max(BLOCKS_IN_FLIGHT * max(moving) + work.denoise_bytes, encoder, work.encode_bytes, work.decode_bytes)
-        peak = vae + frame + sum(staying) + most
+        step = BLOCKS_IN_FLIGHT * max(moving, default=0) + work.denoise_bytes
+        peak = vae + frame + sum(staying) + max(step, encoders + work.encode_bytes, work.decode_bytes)
         yield Placement(spec.name, "cuda", "stream", peak, host, resident, fold_modulation=fold, fp8=precision == "fp8")
+
+
+def _visiting(encoder: Component, precision: str) -> int:
+    """Return what a text encoder whose layers stream takes of the device: what is not a layer, and two layers."""
+    element = encoder.parameter_bytes(precision)
+    layers = element * sum(count * size for count, size in encoder.blocks)
+    largest = element * max((size for _, size in encoder.blocks), default=0)
+    return encoder.loaded_bytes(precision) - layers + BLOCKS_IN_FLIGHT * largest
 
 
 def stays(at: int, blocks: int, resident: int) -> bool:
@@ -174,13 +181,17 @@ def block_bytes(spec: ModelSpec, precision: str, *, fold: bool = False) -> list[
     return [(size - less) * element - (size - kept) for (count, size), less, kept in rows for _ in range(count)]
 
 
-def _own_work(spec: ModelSpec, name: str, work: Work) -> int:
-    """Return the working memory of one part while it is needed."""
-    if name == _transformer(spec).folder:
-        return work.denoise_bytes
-    if name == "vae":
-        return max(work.encode_bytes, work.decode_bytes)
-    return 0 if spec.makes_films else work.encode_bytes  # in video models what is counted for encoding is the VAE's
+def _turns(spec: ModelSpec, sizes: Mapping[str, int], work: Work) -> list[int]:
+    """Return what each turn on the device takes: text encoders together, the transformer, the VAE, which is small and stays.
+
+    Of a video model every part has a turn of its own.
+    """
+    core, vae = _transformer(spec).folder, sizes.get("vae", 0)
+    within = max(work.encode_bytes, work.decode_bytes)
+    others = [size for name, size in sizes.items() if name not in (core, "vae")]
+    if spec.makes_films:  # what is counted for encoding is the VAE's
+        return [*others, sizes[core] + work.denoise_bytes, vae + within]
+    return [vae + sum(others) + work.encode_bytes, vae + sizes[core] + work.denoise_bytes, vae + within]
 
 
 def _transformer(spec: ModelSpec) -> Component:

@@ -18,11 +18,11 @@ from torch import Tensor
 from flux_svd.catalog import Family, ModelSpec
 from flux_svd.engines import flow
 from flux_svd.engines.flow import AfterStep, Text
-from flux_svd.engines.levers.encoders import cut_text_encoder
+from flux_svd.engines.levers.encoders import cut_text_encoder, layers_of
 from flux_svd.engines.levers.modulation import FoldedModulation
 from flux_svd.engines.levers.phases import Kept, KeptInHost, KeptOnDisk, Phases, working
 from flux_svd.engines.levers.reading import read_part
-from flux_svd.engines.levers.streaming import StreamedBlocks
+from flux_svd.engines.levers.streaming import StreamedBlocks, StreamedLayers
 from flux_svd.engines.placement import DTYPES, check_folder, dtype_of, load_pipeline, release, settle
 from flux_svd.engines.preview import FluxPreview
 from flux_svd.engines.shortcuts import shortcuts, store_as_fp8
@@ -212,6 +212,8 @@ class FluxEngine:
                 settle(model, self._device)
             elif name == "transformer" and self._placement.offload == "stream":
                 kept[name] = StreamedBlocks(model, self._device, self._placement.resident_blocks)
+            elif self._placement.offload == "stream" and layers_of(model):
+                kept[name] = StreamedLayers(model, layers_of(model), self._device)
             else:
                 kept[name] = KeptInHost(model, self._device)
         self._phases = Phases(kept)

@@ -21,7 +21,7 @@ from flux_svd.catalog import MODELS
 from flux_svd.engines import flux
 from flux_svd.engines.flux import PIPELINES, FluxEngine
 from flux_svd.engines.levers import streaming
-from flux_svd.engines.levers.encoders import cut_text_encoder
+from flux_svd.engines.levers.encoders import cut_text_encoder, layers_of
 from flux_svd.engines.levers.masters import Masters
 from flux_svd.engines.levers.modulation import FoldedModulation, refuse_norm_adapters
 from flux_svd.engines.levers.reading import read_part
@@ -279,8 +279,7 @@ def test_the_bytes_on_the_device_are_those_that_are_counted() -> None:
     assert placed_bytes(sizes, others, 2) == others + sizes[2] + sizes[4] + 2 * max(sizes)
 
 
-@pytest.mark.parametrize("name", ["flux1-dev", "flux2-klein-base-4b"])
-@pytest.mark.parametrize("blocks", [0, 1])
+@pytest.mark.parametrize(("name", "blocks"), [("flux1-dev", 0), ("flux2-klein-base-4b", 1), ("flux2-dev", 0), ("flux1-dev", 2)])
 def test_an_engine_whose_blocks_stream_draws_the_same_bits(
     name: str, blocks: int, folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +287,31 @@ def test_an_engine_whose_blocks_stream_draws_the_same_bits(
     whole, streamed = load(name, folder_of), load(name, folder_of, "stream", blocks)
     for prompt in ("a red fox", "a green owl"):
         assert np.array_equal(draw(whole, prompt=prompt), draw(streamed, prompt=prompt))
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("flux1-dev", "text_encoder_2"), ("flux2-klein-4b", "text_encoder"), ("flux2-dev", "text_encoder")]
+)
+def test_of_a_text_encoder_two_layers_are_on_the_device_while_it_reads(
+    name: str, part: str, folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "CudaLane", SlowLane)
+    engine = load(name, folder_of, "stream")
+    encoder, recipe = getattr(engine._pipeline, part), image_recipe(name)
+    layers = layers_of(encoder)
+    masters = {id(weight): weight.data_ptr() for weight in encoder.parameters()}
+    away: list[set[int]] = []
+
+    def look(*_: Any) -> None:
+        away.append({number for number, layer in enumerate(layers) for w in layer.parameters() if w.data_ptr() != masters[id(w)]})
+        assert all(w.data_ptr() != masters[id(w)] for w in encoder.get_input_embeddings().parameters())
+
+    for layer in layers:
+        layer.register_forward_pre_hook(look)
+    assert torch.equal(engine.embed(recipe)[0].tokens, load(name, folder_of).embed(recipe)[0].tokens)
+    assert away == [{number} for number in range(len(layers))]  # the next one is on its way, and not lent yet
+    engine.denoise(recipe, engine.embed(recipe), [], ignore_steps)
+    assert all(weight.data_ptr() == masters[id(weight)] for weight in encoder.parameters())
 
 
 # Modulation computed ahead

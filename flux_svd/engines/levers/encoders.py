@@ -1,4 +1,4 @@
-"""FLUX.2's text encoders without what nobody reads of them."""
+"""Text encoders layer by layer: which layers they have, and FLUX.2's without what nobody reads of them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def cut_text_encoder(encoder: Any, layers: int) -> Any:
     language.layers = language.layers[:layers]
     language.norm = nn.Identity()
     return language
+
+
+def layers_of(encoder: Any) -> list[nn.Module]:
+    """Return the layers of T5 or of a cut language model, in the order they run; none of others, which are small."""
+    if hasattr(encoder, "layers"):
+        return list(encoder.layers)
+    return list(encoder.encoder.block) if hasattr(encoder, "encoder") and hasattr(encoder.encoder, "block") else []
 
 
 def cut_config(config: Any, layers: int) -> Any:

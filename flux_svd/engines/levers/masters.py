@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -20,14 +21,19 @@ class Masters:
     not plain tensors (quantised ones).
     """
 
-    def __init__(self, module: nn.Module, *, pinned: bool) -> None:
+    def __init__(self, module: nn.Module, *, pinned: bool, apart: Iterable[nn.Module] = ()) -> None:
         """Move the module's weights into the block; they keep their values.
+
+        Args:
+            apart: modules within it whose weights are not moved.
 
         Raises:
             OutOfMemory: host memory cannot be pinned.
             TypeError: a weight is not a plain tensor.
         """
-        self._tensors = [*module.parameters(), *module.buffers()]  # each once, also where two names share it
+        left_out = {id(tensor) for part in apart for tensor in (*part.parameters(), *part.buffers())}
+        every = (*module.parameters(), *module.buffers())  # each once, also where two names share it
+        self._tensors = [tensor for tensor in every if id(tensor) not in left_out]
         offsets, end = [], 0
         for tensor in self._tensors:
             if type(tensor.data) is not Tensor:

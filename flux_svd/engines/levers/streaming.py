@@ -1,11 +1,12 @@
-"""Transformer blocks that visit the device one after the other, the next on its way while this one computes."""
+"""Blocks of transformers and layers of text encoders that visit the device one by one, the next on its way while one computes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flux_svd.engines.levers.masters import Masters
 
@@ -79,35 +80,75 @@ class StreamedBlocks:
         """
         blocks = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
         streamed = [block for n, block in enumerate(blocks) if not _stays(n, len(blocks), resident)]
-        self._masters = [Masters(block, pinned=device.type == "cuda") for block in streamed]
+        self._travellers = _Travellers(streamed, device, lane)
         travelling = {id(weight) for block in streamed for weight in (*block.parameters(), *block.buffers())}
         for weight in (*transformer.parameters(), *transformer.buffers()):
             if id(weight) not in travelling:
                 weight.data = weight.data.to(device)
-        self._lane = lane or CudaLane(device, max((masters.bytes for masters in self._masters), default=0))
-        self._sent: list[int | None] = [None] * _SLOTS
-        self._hooks = [
-            hook
-            for index, block in enumerate(streamed)
-            for hook in (
-                block.register_forward_pre_hook(lambda *_, at=index: self._before(at)),
-                block.register_forward_hook(lambda *_, at=index: self._after(at), always_call=True),
-            )
-        ]
 
     def enter(self) -> None:
         """Nothing: the first block is sent when it is asked for."""
 
     def leave(self) -> None:
         """Give the memory of the two travelling blocks back until the next step."""
+        self._travellers.rest()
+
+    def remove(self) -> None:
+        """Take the hooks off; the blocks compute where their masters are."""
+        self._travellers.remove()
+
+
+class StreamedLayers:
+    """A text encoder whose layers visit the device one by one; what is not a layer is there while prompts are read.
+
+    Saves all of its bytes but embeddings and two layers: 9.5 → 1.0 GB of T5-XXL, 34.7 → 3.6 GB of Mistral Small (counted, bf16).
+    Costs its weights, pinned, in host memory, and no more transfer than to bring it whole. Refuses as `StreamedBlocks`.
+    """
+
+    def __init__(self, encoder: nn.Module, layers: Sequence[nn.Module], device: torch.device, lane: Lane | None = None) -> None:
+        """Keep all of the encoder in host memory; the last two arguments as of `StreamedBlocks`.
+
+        Raises:
+            TypeError, OutOfMemory: as `Masters`.
+        """
+        self._device = device
+        self._rest = Masters(encoder, pinned=device.type == "cuda", apart=layers)
+        self._travellers = _Travellers(layers, device, lane)
+
+    def enter(self) -> None:
+        self._rest.lend(self._rest.host.to(self._device, non_blocking=True, copy=True))
+
+    def leave(self) -> None:
+        self._rest.recall()
+        self._travellers.rest()
+
+
+class _Travellers:
+    """Modules that are called one after the other, each on the device only while it computes."""
+
+    def __init__(self, modules: Sequence[nn.Module], device: torch.device, lane: Lane | None) -> None:
+        self._masters = [Masters(module, pinned=device.type == "cuda") for module in modules]
+        self._lane = lane or CudaLane(device, max((masters.bytes for masters in self._masters), default=0))
+        self._sent: list[int | None] = [None] * _SLOTS
+        self._hooks = [
+            hook
+            for index, module in enumerate(modules)
+            for hook in (
+                module.register_forward_pre_hook(lambda *_, at=index: self._before(at)),
+                module.register_forward_hook(lambda *_, at=index: self._after(at), always_call=True),
+            )
+        ]
+
+    def rest(self) -> None:
+        """Give the memory on the device back until the next call."""
         self._sent = [None] * _SLOTS
         self._lane.rest()
 
     def remove(self) -> None:
-        """Take the hooks off; the blocks compute where their masters are."""
+        """Take the hooks off; the modules compute where their masters are."""
         for hook in self._hooks:
             hook.remove()
-        self.leave()
+        self.rest()
 
     def _before(self, index: int) -> None:
         slot = index % _SLOTS
