@@ -208,8 +208,8 @@ def test_only_what_works_is_offered(tmp_path: Path) -> None:
     one = shown(tmp_path)
     now = Results((one,))
     assert spoken(results.actions(now, pocket)) == [
-        "Vary", "Slightly", "Widely", "Enlarge", "2× · 256 × 256", "4× · 512 × 512", "Download", "Send to ", "Video", "More",
-        "Reuse seed", "Copy settings",
+        "Vary", "Slightly", "Widely", "Enlarge", "2× · 256 × 256", "4× · 512 × 512", "Download", "Send to Video", "To Video",
+        "More", "Reuse seed", "Copy settings",
     ]  # fmt: skip
     assert "Use as reference" in spoken(results.actions(now, klein))
     large = results.actions(Results((replace(one, width=2560, height=2560),)), pocket)

@@ -456,6 +456,7 @@ def test_joins_are_told_only_of_the_film_that_was_made(page: VideoPage, desk: De
 def test_the_length_is_always_told_and_the_time_once_it_is_known(desk: Desk) -> None:
     plan = planned(desk, THREE)
     assert total_words(plan) == "45 frames · 12 fps · 3.75 s · time not measured yet"
+    assert total_words(replace(plan, seconds=0.0)) == "45 frames · 12 fps · 3.75 s · at once"
     assert total_words(replace(plan, seconds=130.0)) == "45 frames · 12 fps · 3.75 s · about 2 min 10 s"
 
 

@@ -83,7 +83,7 @@ def job_mark(job: str, desk: Desk) -> str:
     """Return what names the page's job to its script; where work ends with its page, that is said instead."""
     if desk.work.lasting:
         return f'<i data-job="{esc(job)}" hidden></i>' if job else ""
-    return '<div class="quiet">Keep this page open while it works: here the work ends with the page.</div>'
+    return '<div class="quiet" data-keep>Keep this page open while it works: here the work ends with the page.</div>'
 
 
 def part_of(progress: Progress) -> float:

@@ -45,7 +45,8 @@ def total_words(plan: Plan) -> str:
     """Return "45 frames · 12 fps · 3.75 s · about 2 min"; until steps were timed here the end says so."""
     film = film_of(plan)
     words = f"{film.frames} frames · {film.fps} fps · {_short(film.seconds_long)} s"
-    time = "time not measured yet" if plan.seconds is None else f"about {parts.seconds_words(plan.seconds)}"
+    about = f"about {parts.seconds_words(plan.seconds)}" if plan.seconds else "at once"  # what was made before takes no time
+    time = "time not measured yet" if plan.seconds is None else about
     return f"{words} · {time}"
 
 

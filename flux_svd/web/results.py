@@ -201,7 +201,8 @@ def actions(now: Results, spec: ModelSpec) -> str:
             ),
             _button("compare", "Compare") if can_compare else "",
             f'<a class="do" href="{esc(large.address)}?download" download>Download</a>',
-            '<button type="button" class="do" data-do="video"><span class="long">Send to&nbsp;</span>Video</button>',
+            '<button type="button" class="do" data-do="video"><span class="long">Send to Video</span>'
+            '<span class="brief">To Video</span></button>',
             _menu(
                 "More",
                 (_button("reference", "Use as reference") if "references" in spec.obeys else "")

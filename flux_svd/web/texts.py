@@ -191,7 +191,8 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Copy settings": ("Copiar ajustes", "Copier les réglages", "Einstellungen kopieren", "复制设置"),
     "Copied": ("Copiado", "Copié", "Kopiert", "已复制"),
     "Download": ("Descargar", "Télécharger", "Laden", "下载"),
-    "Send to": ("Llevar a", "Vers", "Weiter zu", "发送到"),
+    "Send to Video": ("Llevar a Vídeo", "Envoyer vers Vidéo", "Weiter zu Film", "发送到视频"),
+    "To Video": ("A Vídeo", "Vers Vidéo", "Zu Film", "转到视频"),
     "Picture {n} of {m}": ("Imagen {n} de {m}", "Image {n} sur {m}", "Bild {n} von {m}", "第 {n} 张，共 {m} 张"),
     "Picture {n} of {m}, {score}": (
         "Imagen {n} de {m}, {score}", "Image {n} sur {m}, {score}", "Bild {n} von {m}, {score}", "第 {n} 张，共 {m} 张，{score}",

@@ -122,6 +122,8 @@ def test_the_film_stays_in_sight_while_its_settings_are_read(page: Page) -> None
     page.evaluate("scrollTo(0, 200)")
     assert page.locator("#v_mon").evaluate(BOX)["top"] == pytest.approx(24, abs=1)
     page.click("#v_how button.label-wrap")
+    page.evaluate("scrollTo(0, 260)")  # where the column ends, the status under the film is not covered by it
+    assert page.locator("#v_see .under").evaluate(BOX)["top"] >= page.locator("#v_mon").evaluate(BOX)["bottom"]
     page.evaluate("scrollTo(0, 0)")
 
 

@@ -18,6 +18,11 @@ from tests.e2e.test_shell import findings
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=60_000)  # a loaded machine is slow, not wrong
 LONG = 180_000  # milliseconds for what runs a model on two slow cores
+DROP = """([where, bytes]) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([new Uint8Array(bytes)], 'mine.png', { type: 'image/png' }));
+  document.querySelector(where).dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+}"""
 
 
 def status(page: Page, words: str, where: str = "#stat") -> None:
@@ -207,8 +212,7 @@ def test_a_foreign_picture_has_no_settings_and_changes_nothing(open_: Callable[.
 
     Image.new("RGB", (64, 64), "red").save(tmp_path / "mine.png")
     page = open_()
-    settings(page)
-    page.set_input_files("#f_file input[type=file]", str(tmp_path / "mine.png"))
+    page.evaluate(DROP, ["#pic", list((tmp_path / "mine.png").read_bytes())])  # beside every area for files
     expect(page.locator("#c_set [role=alert]")).to_contain_text("carries no record")
     assert page.input_value("#f_prompt textarea") == "a red circle on a blue background"
 

@@ -40,6 +40,32 @@
     else return;
     event.stopImmediatePropagation();
   }, true);
+  // A file dropped beside every area for files would take the browser away from the page, and with it what was typed:
+  // on Create it goes to where settings come back, elsewhere nothing happens.
+  const bring = (file) => {
+    const give = () => {
+      const field = document.querySelector("#f_file input[type=file]");
+      if (!field) return false;
+      const files = new DataTransfer();
+      files.items.add(file);
+      field.files = files.files;
+      field.dispatchEvent(new Event("change", { bubbles: true }));
+      return true;
+    };
+    const fold = document.querySelector("#c_fold button.label-wrap:not(.open)");
+    if (fold) fold.click(); // what became of it is said there
+    if (give()) return;
+    const wait = new MutationObserver(() => { if (give()) wait.disconnect(); });
+    wait.observe(document.body, { childList: true, subtree: true });
+    setTimeout(() => wait.disconnect(), 5000);
+  };
+  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+  document.addEventListener("dragover", (event) => { if (holdsFiles(event)) event.preventDefault(); });
+  document.addEventListener("drop", (event) => {
+    if (event.defaultPrevented || !holdsFiles(event)) return;
+    event.preventDefault();
+    if (event.dataTransfer.files[0] && document.querySelector("#create")?.offsetParent) bring(event.dataTransfer.files[0]);
+  });
   document.addEventListener("input", (event) => {
     if (event.target.matches(".cmp input")) event.target.parentElement.style.setProperty("--at", `${event.target.value}%`);
   });

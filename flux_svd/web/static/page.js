@@ -21,6 +21,11 @@
     }
   });
 
+  // Where work ends with its page, the browser asks before it leaves one that works.
+  addEventListener("beforeunload", (event) => {
+    if (document.querySelector("[data-keep]") && document.querySelector("#stop, #v_stop")) event.preventDefault();
+  });
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
