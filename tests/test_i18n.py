@@ -15,6 +15,7 @@ from flux_svd.catalog import MODELS
 from flux_svd.session import Session
 from flux_svd.web import i18n
 from flux_svd.web.desk import Desk
+from flux_svd.web.exports import ExportRoutes
 from flux_svd.web.page import build_page
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Streamed
@@ -67,7 +68,8 @@ def test_gradio_gets_the_whole_table() -> None:
 
 def test_every_text_of_gradios_components_is_marked(tmp_path: Path) -> None:
     session = Session(home=tmp_path / "home", output_dir=tmp_path / "out")
-    page = build_page(Desk(session, Shelf(tmp_path / "out"), Streamed(session, None)))
+    shelf = Shelf(tmp_path / "out")
+    page = build_page(Desk(session, shelf, Streamed(session, None)), ExportRoutes(tmp_path / "home", shelf))
     hidden = re.compile(r"\d+(st|nd|rd|th)|Run")  # of the endpoints for programs: names Gradio gives, never shown
     assert {text for text in i18n.mark_texts(page) if not SAME.match(text) and not hidden.fullmatch(text)} == set()
     labels = [str(block.label) for block in page.blocks.values() if isinstance(block, gr.Textbox)]

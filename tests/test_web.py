@@ -9,8 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from starlette.requests import Request
@@ -31,27 +28,17 @@ from flux_svd.web.login import Accounts
 from flux_svd.web.owner import VISITOR_COOKIE
 from flux_svd.web.serve import check_bind, check_port, launch, make_app, protect, workers_at_work
 from flux_svd.web.shelf import Shelf
+from tests.servers import free_port, serving
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The real app on a free port of this machine, with the pocket models."""
     folder = tmp_path_factory.mktemp("web")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     session = Session(home=folder / "home", output_dir=folder / "outputs")
-    app = make_app(session)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-        assert thread.is_alive(), "the server did not start"
-    with workers_at_work(session):
-        yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(20)
+    with serving(make_app(session)) as address, workers_at_work(session):
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -205,10 +192,7 @@ def test_a_port_that_is_taken_or_none_is_said_before_anything_starts() -> None:
             with pytest.raises(InvalidRequest, match="free port") as caught:
                 check_port("127.0.0.1", port)
             assert caught.value.field == "port"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    check_port("127.0.0.1", port)
+    check_port("127.0.0.1", free_port())
 
 
 # The file route.
@@ -369,15 +353,11 @@ def test_client_without_cookie_gets_its_picture_and_a_score(client: Client, addr
 
 
 def test_cancelling_client_stops_the_work(client: Client, address: str) -> None:
-    job = client.submit(prompt="a red circle on a blue background", steps=150, api_name="/generate_image")
-    deadline = time.monotonic() + 60
-    while not any(one["phase"] == "draw" for one in job.outputs()) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    job = client.submit(prompt="a red circle on a blue background", steps=150, count=16, api_name="/generate_image")
+    until(lambda: any(one["phase"] == "draw" for one in job.outputs()))
     assert httpx.get(f"{address}/status").json()["queue"] == "1 at work"
     job.cancel()
-    while httpx.get(f"{address}/status").json()["queue"] != "idle" and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert httpx.get(f"{address}/status").json()["queue"] == "idle"
+    until(lambda: httpx.get(f"{address}/status").json()["queue"] == "idle")
     assert job.outputs()[-1]["done"] is False
 
 
@@ -449,7 +429,7 @@ def test_only_named_endpoints_are_public(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     work = {"/generate_image", "/generate_video", "/plan", "/score", "/keep_picture"}
     jobs = {"/submit_job", "/job", "/jobs", "/job_action"}
-    results = {"/library", "/result", "/star_result", "/delete_result", "/restore_result"}
+    results = {"/library", "/result", "/star_result", "/enlarge_result", "/export_result", "/delete_result", "/restore_result"}
     assert set(named) == work | jobs | results
 
 
@@ -466,9 +446,7 @@ def test_colab_and_space_start_guarded_and_without_a_public_link(
 ) -> None:
     monkeypatch.setenv("GRADIO_SHARE", "True")
     monkeypatch.setenv("GRADIO_ALLOWED_PATHS", "/etc")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     app = launch(Session(home=tmp_path / "home", output_dir=tmp_path / "out"), profile=profile, port=port, block=False)
     try:
         assert app.share_url is None

@@ -549,13 +549,13 @@ def film_file(tmp_path: Path) -> Path:
 
 def test_an_export_is_made_for_its_owner_alone(film_file: Path, tmp_path: Path) -> None:
     routes = exports.ExportRoutes(tmp_path / "home", Shelf(tmp_path / "out"))
-    told = routes._make(film_file, "gif", {"fps": None, "crf": None, "densify": False}, b"", "ann")
+    told = routes.export(film_file, "gif", {"fps": None, "crf": None, "densify": False}, b"", "ann")
     assert (told["name"], told["frames"], told["fps"]) == ("film.gif", 21, 12)
     ticket = told["url"].split("/")[1]
     assert fetch(routes, ticket, "ann").status_code == 200
     assert fetch(routes, ticket, "bob").status_code == 404
     assert fetch(routes, "x" * 32, "ann").status_code == 404
-    frames = routes._make(film_file, "png", {"fps": None, "crf": None, "densify": False}, b"", "ann")
+    frames = routes.export(film_file, "png", {"fps": None, "crf": None, "densify": False}, b"", "ann")
     assert fetch(routes, frames["url"].split("/")[1], "ann").headers["content-disposition"].endswith('film_frames.zip"')
     assert sorted(path.name for path in film_file.parent.iterdir()) == ["film.mp4"]  # the library sees no exports
 
@@ -563,21 +563,21 @@ def test_an_export_is_made_for_its_owner_alone(film_file: Path, tmp_path: Path) 
 def test_refused_exports_leave_nothing_and_tell_no_path(film_file: Path, tmp_path: Path) -> None:
     routes = exports.ExportRoutes(tmp_path / "home", Shelf(tmp_path / "out"))
     with pytest.raises(InvalidRequest) as caught:
-        routes._make(film_file, "mp4", {"fps": None, "crf": None, "densify": False}, b"not sound", "ann")
+        routes.export(film_file, "mp4", {"fps": None, "crf": None, "densify": False}, b"not sound", "ann")
     assert exports._said(caught.value).startswith("audio: not accepted. Allowed: a local file with sound")
     assert str(tmp_path) not in exports._said(caught.value)
     with pytest.raises(InvalidRequest, match="crf"):
-        routes._make(film_file, "gif", {"fps": None, "crf": 3, "densify": False}, b"", "ann")
+        routes.export(film_file, "gif", {"fps": None, "crf": 3, "densify": False}, b"", "ann")
     assert not list((tmp_path / "home" / "exports").iterdir())
     with routes._one_at_a_time(), pytest.raises(Exception, match="Another film is being exported"):
-        routes._make(film_file, "gif", {"fps": None, "crf": None, "densify": False}, b"", "ann")
+        routes.export(film_file, "gif", {"fps": None, "crf": None, "densify": False}, b"", "ann")
 
 
 def test_only_the_newest_exports_are_kept(film_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "_KEPT", 2)
     routes = exports.ExportRoutes(tmp_path / "home", Shelf(tmp_path / "out"))
     wish = {"fps": None, "crf": None, "densify": False}
-    made = [routes._make(film_file, "gif", wish, b"", "ann")["url"].split("/")[1] for _ in range(3)]
+    made = [routes.export(film_file, "gif", wish, b"", "ann")["url"].split("/")[1] for _ in range(3)]
     assert {path.name for path in (tmp_path / "home" / "exports").iterdir()} == set(made[1:])
     assert fetch(routes, made[0], "ann").status_code == 404
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from flux_svd import files
-from flux_svd.errors import InvalidRequest
+from flux_svd.errors import InvalidRequest, UnreadableFile
 from flux_svd.job import ENDED, Job, State
 from flux_svd.library import Item, Library
 from flux_svd.plan import describe_plan
 from flux_svd.results import sidecar_of
+from flux_svd.upscale import SCALES
 from flux_svd.web.desk import Desk
+from flux_svd.web.exports import ExportRoutes
 from flux_svd.web.queued import Queued, next_step
 
 Action = Literal["cancel", "pause", "resume", "retry", "up"]
@@ -34,10 +36,10 @@ class NotNow(InvalidRequest):
 
 
 class Actions:
-    """Jobs and results of one desk whose work lives in the server."""
+    """Jobs and results of one desk whose work lives in the server; `exports` makes other files of its films."""
 
-    def __init__(self, desk: Desk, queued: Queued) -> None:
-        self.desk, self._queued, self._ledger = desk, queued, queued.ledger
+    def __init__(self, desk: Desk, queued: Queued, exports: ExportRoutes) -> None:
+        self.desk, self._queued, self._ledger, self._exports = desk, queued, queued.ledger, exports
         self._library: Library | None = None
         self._lock = threading.Lock()
 
@@ -157,6 +159,31 @@ class Actions:
         item = self.item(file, owner)
         self._open().star(item.path, starred)
         return self._item(replace(item, starred=starred))
+
+    def enlarge(self, file: str, scale: int, owner: str) -> dict[str, Any]:
+        """Make a copy of a picture `scale` times as large, by interpolation, and return it as a result of its own.
+
+        Raises:
+            InvalidRequest: the result is a film, or the scale is another one or too large for it.
+        """
+        item = self.item(file, owner)
+        if item.kind != "image":
+            raise InvalidRequest("file", file, "a picture")
+        if scale not in SCALES:
+            raise InvalidRequest("scale", scale, " or ".join(map(str, SCALES)))
+        made, library = self.desk.enlarge(item.path, scale), self._open()
+        library.add(made)
+        return self._item(library.item(made))
+
+    def export(self, file: str, format: str, wish: Mapping[str, Any], owner: str) -> dict[str, Any]:
+        """Make a film as another kind of file and return the address to fetch it from for a day; see `ExportRoutes.export`."""
+        item = self.item(file, owner)
+        if item.kind != "video":
+            raise InvalidRequest("file", file, "a film")
+        try:
+            return self._exports.export(item.path, format, dict(wish), b"", owner)
+        except UnreadableFile as error:  # its value is a path of this machine
+            raise UnreadableFile(error.field, item.path.name, error.allowed) from None
 
     def delete(self, file: str, owner: str) -> dict[str, Any]:
         """Throw a result away; it can be restored for some days."""

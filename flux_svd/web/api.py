@@ -22,13 +22,14 @@ from flux_svd.progress import Progress
 from flux_svd.web import parts
 from flux_svd.web.actions import Actions
 from flux_svd.web.desk import Desk, Visitor, visitor_of
+from flux_svd.web.exports import ExportRoutes
 from flux_svd.web.job_api import job_endpoints
 from flux_svd.web.queued import Queued
 
 P = ParamSpec("P")
 
 
-def add_endpoints(desk: Desk) -> None:
+def add_endpoints(desk: Desk, exports: ExportRoutes) -> None:
     """Add the endpoints to the current Blocks context."""
 
     async def generate_image(
@@ -156,7 +157,7 @@ def add_endpoints(desk: Desk) -> None:
     gr.api(_told(generate_video), api_name="generate_video", **many)
     gr.api(_told(plan), api_name="plan", **many)
     if isinstance(desk.work, Queued):
-        for name, endpoint in job_endpoints(Actions(desk, desk.work)).items():
+        for name, endpoint in job_endpoints(Actions(desk, desk.work, exports)).items():
             gr.api(_told(endpoint), api_name=name, **many)
     with gr.Row(visible=False):
         given, text, answer, kept = gr.File(type="filepath"), gr.Textbox(), gr.JSON(), gr.Textbox()

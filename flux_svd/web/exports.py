@@ -71,7 +71,7 @@ class ExportRoutes:
         try:
             wish: dict[str, Any] = {name: query.whole_or_none(asked, name) for name in ("fps", "crf")}
             wish["densify"] = asked.get("densify") == "1"
-            return JSONResponse(await run_in_threadpool(self._make, path, asked.get("format", ""), wish, sound, owner))
+            return JSONResponse(await run_in_threadpool(self.export, path, asked.get("format", ""), wish, sound, owner))
         except FluxSvdError as error:
             return JSONResponse({"error": _said(error).replace(str(self._folder), "")})
 
@@ -88,7 +88,18 @@ class ExportRoutes:
             return StreamingResponse(stream_zip(frames), media_type="application/zip", headers={**headers, **named})
         return FileResponse(ready.path, filename=ready.path.name, content_disposition_type="attachment", headers=headers)
 
-    def _make(self, film: Path, name: str, wish: dict[str, Any], sound: bytes, owner: str) -> dict[str, Any]:
+    def export(self, film: Path, name: str, wish: dict[str, Any], sound: bytes, owner: str) -> dict[str, Any]:
+        """Make a film as another kind of file and return the address its owner gets it at, with what is in it.
+
+        Args:
+            name: of one of `FORMATS`.
+            wish: "fps", "crf" (None for the usual ones) and "densify".
+            sound: the bytes of a file with sound, or none.
+
+        Raises:
+            InvalidRequest: a value is not accepted.
+            FluxSvdError: it cannot be made, or another one is just being made.
+        """
         ticket = secrets.token_urlsafe(24)
         with self._one_at_a_time():
             self._sweep()

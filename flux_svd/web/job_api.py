@@ -61,6 +61,18 @@ def job_endpoints(actions: Actions) -> dict[str, Any]:
         """Mark a result, or take its mark away."""
         return actions.star(file, starred, visitor_of(request).owner)
 
+    def enlarge_result(request: gr.Request, file: str, scale: int = 2) -> dict[str, Any]:
+        """Make a copy of a picture 2 or 4 times as large, by interpolation; it is a result of its own."""
+        visitor = visitor_of(request)
+        copy = actions.enlarge(file, scale, visitor.owner)
+        return {**copy, "url": actions.desk.address(actions.item(copy["file"], visitor.owner).path, visitor)}
+
+    def export_result(
+        request: gr.Request, file: str, format: str, fps: int | None = None, crf: int | None = None, densify: bool = False
+    ) -> dict[str, Any]:
+        """Make a film as another kind of file and return its `url`, which lasts for a day."""
+        return actions.export(file, format, {"fps": fps, "crf": crf, "densify": densify}, visitor_of(request).owner)
+
     def delete_result(request: gr.Request, file: str) -> dict[str, Any]:
         """Throw a result away; `thrown` is the id to restore it by, as long as the trash keeps it."""
         return actions.delete(file, visitor_of(request).owner)
@@ -69,5 +81,5 @@ def job_endpoints(actions: Actions) -> dict[str, Any]:
         """Put a result back from the trash."""
         return actions.restore(thrown, visitor_of(request).owner)
 
-    every = (submit_job, job, jobs, job_action, library, result, star_result, delete_result, restore_result)
-    return {one.__name__: one for one in every}
+    on_jobs, on_results = (submit_job, job, jobs, job_action), (library, result, star_result, enlarge_result, export_result)
+    return {one.__name__: one for one in (*on_jobs, *on_results, delete_result, restore_result)}

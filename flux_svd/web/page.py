@@ -16,6 +16,7 @@ from flux_svd.web.board import Board
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk, visitor_of
 from flux_svd.web.drawer import build_drawer, opener
+from flux_svd.web.exports import ExportRoutes
 from flux_svd.web.i18n import mark_texts
 from flux_svd.web.library_tab import build_library, connect_library
 from flux_svd.web.models import build_models
@@ -26,8 +27,8 @@ from flux_svd.web.video import VideoPage
 _CREATE, _VIDEO = "create_tab", "video_tab"
 
 
-def build_page(desk: Desk) -> gr.Blocks:
-    """Return the page; it works through `desk` alone."""
+def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
+    """Return the page; it works through `desk` alone, its endpoints for programs through `exports` too."""
     with gr.Blocks(title="flux_svd", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
         bar = show(bar_words(desk), elem_id="bar")
         if desk.work.lasting:
@@ -41,7 +42,7 @@ def build_page(desk: Desk) -> gr.Blocks:
                 library = build_library()
             with gr.Tab("Models", id="models_tab"):
                 build_models()
-        add_endpoints(desk)
+        add_endpoints(desk, exports)
         _connect(desk, tabs, create, video)
         connect_library(desk, library, tabs, create, video, video.fill_outs, (_CREATE, _VIDEO))
         reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))

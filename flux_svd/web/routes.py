@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import BaseRoute, Route
 
 from flux_svd.errors import DiskFull, DoesNotFit, FluxSvdError, InvalidRequest, ModelUnavailable, QueueFull, StorageFailed
+from flux_svd.formats import FORMATS
 from flux_svd.job import ENDED
 from flux_svd.web import query
 from flux_svd.web.actions import ACTIONS, Action, Actions, NotFound, NotNow
@@ -123,6 +124,18 @@ def endpoints(actions: Actions, send: Callable[..., Response]) -> list[Endpoint]
         named, owner = request.query_params.get("file", ""), owner_of(request.cookies)
         return JSONResponse(await run_in_threadpool(actions.star, named, starred, owner))
 
+    async def enlarge(request: Request) -> Response:
+        named, owner = request.query_params.get("file", ""), owner_of(request.cookies)
+        scale = query.whole(request.query_params, "scale", 2)
+        return JSONResponse(await run_in_threadpool(actions.enlarge, named, scale, owner), 201)
+
+    async def export(request: Request) -> Response:
+        asked, owner = request.query_params, owner_of(request.cookies)
+        wish: dict[str, Any] = {name: query.whole_or_none(asked, name) for name in ("fps", "crf")}
+        wish["densify"] = query.truth(asked, "densify") is True
+        kind = asked.get("format", "mp4")
+        return JSONResponse(await run_in_threadpool(actions.export, asked.get("file", ""), kind, wish, owner), 201)
+
     async def delete(request: Request) -> Response:
         named, owner = request.query_params.get("file", ""), owner_of(request.cookies)
         return JSONResponse(await run_in_threadpool(actions.delete, named, owner))
@@ -154,6 +167,12 @@ def endpoints(actions: Actions, send: Callable[..., Response]) -> list[Endpoint]
         Endpoint("GET", "/library/file", "A result itself.", file, {**one, "download": "offer it as a download"},
                  answers={200: "image/png or video/mp4"}),
         Endpoint("POST", "/library/star", "Mark a result, or take its mark away.", star, {**one, "starred": "true or false"}),
+        Endpoint("POST", "/library/enlarge", "Make a larger copy of a picture, by interpolation.", enlarge,
+                 {**one, "scale": "2 or 4"}, answers={201: "the copy, a result of its own"}),
+        Endpoint("POST", "/library/export", "Make a film as another kind of file.", export,
+                 {**one, "format": ", ".join(FORMATS), "fps": "frames a second", "crf": "quality, smaller is better",
+                  "densify": "true: twice the frames, guessed between the others"},
+                 answers={201: "its address, for a day"}),
         Endpoint("POST", "/library/delete", "Throw a result away.", delete, one, answers={200: "with the id to restore it by"}),
         Endpoint("POST", "/library/restore", "Put a result back.", restore, {"thrown": "the id that throwing it away gave"}),
     ]  # fmt: skip

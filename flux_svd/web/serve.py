@@ -162,7 +162,7 @@ def make_app(
         check_mcp(accounts)
     queued = Queued(Ledger(session.home), session.output_dir.resolve())
     shelf, page = _make_page(session, queued)
-    routes = [*_routes(shelf, page.desk), *_program_routes(page.desk, queued, metrics_token)]
+    routes = [*_routes(shelf, page), *_program_routes(page, queued, metrics_token)]
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, routes=routes)
     mounted = gr.mount_gradio_app(
         app,
@@ -222,7 +222,7 @@ def launch(
         quiet=True,
         prevent_thread_lock=not block,
         max_threads=MAX_AT_WORK,
-        app_kwargs={"middleware": [guard], "routes": _routes(shelf, page.desk), "openapi_url": None},
+        app_kwargs={"middleware": [guard], "routes": _routes(shelf, page), "openapi_url": None},
         **_manners(),
     )
     return page.blocks
@@ -231,7 +231,8 @@ def launch(
 class _Page:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.blocks = build_page(desk)
+        self.exports = ExportRoutes(desk.session.home, desk.shelf)
+        self.blocks = build_page(desk, self.exports)
         self.blocks.max_threads = MAX_AT_WORK
         self.blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=8)
 
@@ -241,7 +242,9 @@ def _make_page(session: Session, work: Queued | Streamed) -> tuple[Shelf, _Page]
     return shelf, _Page(Desk(session, shelf, work))
 
 
-def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
+def _routes(shelf: Shelf, page: _Page) -> list[BaseRoute]:
+    desk = page.desk
+
     async def status(request: Request) -> JSONResponse:
         return JSONResponse({"queue": desk.queue_words()}, headers={"Cache-Control": "no-store"})
 
@@ -249,14 +252,14 @@ def _routes(shelf: Shelf, desk: Desk) -> list[BaseRoute]:
         Route("/files/{file_id}/{name}", shelf.answer), Route("/status", status), upload_route(desk), job_route(),
         *install_routes(), *ModelRoutes(desk, desk.session.home).routes(),
         *LibraryRoutes(desk.session.output_dir, desk.session.home, shelf).routes(),
-        *ExportRoutes(desk.session.home, shelf).routes(),
+        *page.exports.routes(),
     ]  # fmt: skip
 
 
-def _program_routes(desk: Desk, queued: Queued, metrics_token: str) -> list[BaseRoute]:
+def _program_routes(page: _Page, queued: Queued, metrics_token: str) -> list[BaseRoute]:
     """Return the routes for programs; they need a queue that outlives the page."""
-    table = endpoints(Actions(desk, queued), desk.shelf.send)
-    return [*api_routes(table), *description_routes(table), metrics_route(desk, queued.ledger, metrics_token)]
+    table = endpoints(Actions(page.desk, queued, page.exports), page.desk.shelf.send)
+    return [*api_routes(table), *description_routes(table), metrics_route(page.desk, queued.ledger, metrics_token)]
 
 
 def _manners() -> dict[str, Any]:
