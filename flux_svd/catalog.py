@@ -41,6 +41,7 @@ class Component:
         fp32_for_fp16: its values overflow in fp16, so it runs in fp32 where the rest runs in fp16.
         wide: how many of each of its blocks, and last of the rest, keep two bytes where it is kept in fp8 (norms, adaptive ones
             included); () where it is never kept so.
+        file_bytes: of a file of the user's own that stands in for it with its own kinds of weights; 0 where none does.
     """
 
     folder: str
@@ -50,6 +51,7 @@ class Component:
     modulation: tuple[int, ...] = ()
     fp32_for_fp16: bool = False
     wide: tuple[int, ...] = ()
+    file_bytes: int = 0
 
     def bytes_at(self, precision: str) -> int:
         """Return the bytes of all its weights at `precision`, as in the files."""
@@ -57,7 +59,7 @@ class Component:
 
     def loaded_bytes(self, precision: str) -> int:
         """Return the bytes of the weights that are loaded of it."""
-        return (self.loaded or self.parameters) * self.parameter_bytes(precision)
+        return self.file_bytes or (self.loaded or self.parameters) * self.parameter_bytes(precision)
 
     def parameter_bytes(self, precision: str) -> int:
         return BYTES_PER_PARAMETER["fp32" if precision == "fp16" and self.fp32_for_fp16 else precision]
@@ -139,7 +141,8 @@ class ModelSpec:
         return sum(component.bytes_at(precision) for component in self.components)
 
 
-BYTES_PER_PARAMETER = {"bf16": 2, "fp16": 2, "fp32": 4, "fp8": 2}  # fp8 is kept by transformers alone, which compute in bf16
+# Weights in fp8, int8 and nf4 are kept by transformers alone, which compute in bf16: see `placing.sizes_of`.
+BYTES_PER_PARAMETER = {"bf16": 2, "fp16": 2, "fp32": 4, "fp8": 2, "int8": 2, "nf4": 2}
 
 APACHE = Licence(
     "apache-2.0", "Apache License 2.0", "https://www.apache.org/licenses/LICENSE-2.0",

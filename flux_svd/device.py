@@ -18,6 +18,7 @@ import psutil
 from flux_svd import files
 from flux_svd.errors import InvalidRequest
 from flux_svd.memory import Budget
+from flux_svd.storing import installed_kinds
 
 
 def read_budget(home: Path, *, vram_bytes: int | None = None) -> Budget:
@@ -33,7 +34,8 @@ def read_budget(home: Path, *, vram_bytes: int | None = None) -> Budget:
     budget = _nvidia(host, disk) or _apple(host, disk) or Budget("cpu", cpu_name(), host, host, disk, _computes_bf16())
     if budget.device == "cuda":
         budget = replace(budget, device_bytes=budget.device_bytes + sum(row["device"] for row in held))
-    budget = replace(budget, tried=frozenset(files.read_json(home / "levers.json").get(budget.device_name, {})))
+    tried = frozenset(files.read_json(home / "levers.json").get(budget.device_name, {}))
+    budget = replace(budget, tried=tried, installed=installed_kinds())
     if vram_bytes is None:
         return budget
     if budget.device == "cuda":

@@ -102,7 +102,7 @@ def describe_placement(placed: Placement) -> str:
         "stream": f"blocks streamed, {placed.resident_blocks} of them resident",
     }
     folded = ", modulation computed once" if placed.fold_modulation else ""
-    folded += ", transformer in fp8" if placed.fp8 else ""
+    folded += f", transformer in {placed.stored}" if placed.stored else ""
     decoding = ", decoding on the processor" if placed.decode_on_cpu and placed.device != "cpu" else ""
     return f"{placed.model} on {placed.device}, {ways[placed.offload]}{folded}{decoding}"
 
@@ -130,7 +130,7 @@ def _first_fit(spec: ModelSpec, precision: Precision, shapes: list[Shape], budge
         Decision("placement", f"{placed.rung}: {describe_placement(placed)}", f"{kept}: about {format_gib(placed.peak_bytes)}")
     )
     rows = [row for row in placements(spec, precision, shape, allowed) if not is_tried(row, budget)]
-    exact, lowered = (next((row for row in rows if row.fp8 == fp8), None) for fp8 in (False, True))
+    exact, lowered = (next((row for row in rows if row.lowered == low), None) for low in (False, True))
     for untried, why in ((exact, "likely faster"), (lowered, "likely faster, with slightly other pixels")):
         if untried is not None and placed.offload not in ("none", "model"):
             notes.append(

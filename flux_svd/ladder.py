@@ -1,7 +1,7 @@
 """What to do when memory runs out in the middle of a plan: the next rung. Size and steps stay; pixels too, without consent.
 
 Decoding: smaller tiles or chunks with the request's consent, then the processor. Everything else, and decoding after that: the
-plan's fallbacks, each of which keeps less of the model on the device. Those that keep a transformer's weights in fp8 are among
+plan's fallbacks, each of which keeps less of the model on the device. Those that keep a transformer's weights smaller are among
 them only with the request's consent; the picture that goes on there has another recipe, and begins anew.
 """
 
@@ -14,6 +14,7 @@ from flux_svd.fitting import CHUNKS, TILES, describe_placement
 from flux_svd.memory import Placement
 from flux_svd.plan import Decision, Plan
 from flux_svd.recipe import ImageRecipe, PlannedRecipe, VideoRecipe
+from flux_svd.storing import LOWERED
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def next_rung(plan: Plan, failure: Failure) -> Plan:
             return _moved(plan, placed, replace(placed, decode_on_cpu=True), failure)
     rows = [row for row in plan.fallbacks if row.model == failure.model]
     # A smaller transformer is of no help to an encoder.
-    left = [row for row in rows if not row.fp8 or placed.fp8 or failure.phase in ("load", "denoise")]
+    left = [row for row in rows if not row.lowered or placed.lowered or failure.phase in ("load", "denoise")]
     if not left:
         raise DoesNotFit(
             f"Memory ran out while {_DOING[failure.phase]} with {failure.model}, and nothing smaller is left to try: "
@@ -61,9 +62,9 @@ def _moved(plan: Plan, before: Placement, after: Placement, failure: Failure) ->
                     f"while {_DOING[failure.phase]} with {describe_placement(before)}")  # fmt: skip
     placements = tuple(after if row is before else row for row in plan.placements)
     decisions, recipes = (*plan.decisions, note), plan.recipes
-    if after.fp8 != before.fp8:
+    if after.stored != before.stored:
         recipes = tuple(at_precision(recipe, after) for recipe in recipes)
-        decisions = (*plan.decisions, replace(note, value=f"{note.value}; {_CHANGED[after.fp8]}"))
+        decisions = (*plan.decisions, replace(note, value=f"{note.value}; {_CHANGED[after.lowered]}"))
     return replace(plan, recipes=recipes, placements=placements, decisions=decisions)
 
 
@@ -77,9 +78,10 @@ def at_precision(recipe: PlannedRecipe, placed: Placement) -> PlannedRecipe:
     """Return the recipe of a picture of this model at the precision that its placement keeps; others as they are."""
     if not isinstance(recipe, ImageRecipe) or recipe.model != placed.model:
         return recipe
-    if placed.fp8:
-        return replace(recipe, precision="fp8")
-    return replace(recipe, precision="bf16") if recipe.precision == "fp8" else recipe
+    for kind in LOWERED:
+        if kind == placed.stored:
+            return replace(recipe, precision=kind)
+    return replace(recipe, precision="bf16") if recipe.precision in LOWERED else recipe
 
 
 def _finer(plan: Plan) -> Plan | None:

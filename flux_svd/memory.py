@@ -11,6 +11,7 @@ from typing import Literal
 
 from flux_svd.catalog import BYTES_PER_PARAMETER, ModelSpec
 from flux_svd.errors import InvalidRequest
+from flux_svd.storing import LOWERED, Stored
 
 GIB = 2**30
 Device = Literal["cuda", "mps", "cpu"]
@@ -30,6 +31,7 @@ class Budget:
         tried: levers (ways to place a model that are more than loading it) that have run on this device, or that the user
             allowed untried.
         lower_precision: whether what is planned for may change pixels slightly so that it fits.
+        installed: kinds of smaller weights whose library is installed; fp8 needs none.
     """
 
     device: Device
@@ -40,11 +42,12 @@ class Budget:
     bf16: bool = True
     tried: frozenset[str] = frozenset()
     lower_precision: bool = False
+    installed: frozenset[Stored] = frozenset({"fp8"})
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how one model runs; free to change without changing pixels, save for `fp8`.
+    """Where and how one model runs; free to change without changing pixels, save for `stored`.
 
     Attributes:
         offload: "none": all of it stays on the device. "model": its parts wait in host memory and visit the device one by
@@ -54,7 +57,8 @@ class Placement:
         resident_blocks: how many blocks stay on the device when the others stream.
         fold_modulation: FLUX.1's adaptive norms are computed once for all steps, and their weights wait in host memory.
         decode_on_cpu: the VAE decodes on the processor, whatever device denoises.
-        fp8: room is for a transformer whose weights are kept in fp8; the recipe's precision says the same.
+        stored: how the transformer's weights are kept, where not as all others; the recipe says the same, by its precision
+            or by the file of its transformer.
     """
 
     model: str
@@ -65,7 +69,12 @@ class Placement:
     resident_blocks: int = 0
     fold_modulation: bool = False
     decode_on_cpu: bool = False
-    fp8: bool = False
+    stored: Stored = ""
+
+    @property
+    def lowered(self) -> bool:
+        """Whether weights are kept smaller than they are published, for which the request must consent."""
+        return self.stored in LOWERED
 
     @property
     def rung(self) -> str:
@@ -73,8 +82,10 @@ class Placement:
         if self.device == "cpu":
             return "P8"
         unified = self.device == "mps"
-        if self.fp8 and self.offload != "phases":
-            return "P4" if self.offload == "stream" else "P2"
+        if self.stored in ("nf4", "gguf") and self.offload != "phases":
+            return "P5"
+        if self.stored and self.offload != "phases":
+            return "P4" if self.stored == "fp8" and self.offload == "stream" else "P2"
         return {"none": "P0", "model": "P1", "phases": "P1" if unified else "P7", "stream": "P3"}[self.offload]
 
 

@@ -2,22 +2,26 @@
 
 From fast to small, as `Placement.rung` names them: P0 all parts stay on the device; P1 they visit it one by one; P3 the
 transformer's blocks stream, as many as fit staying, and all layers of text encoders; P7 parts wait on the disk; P8 the processor.
-P2 and P4 are P0 or P1 and P3 with the transformer's weights in fp8: they change pixels, so they come after all that do not, and
-only where that is allowed.
+P2 and P4 are P0 or P1 and P3 with the transformer's weights in 8 bits, P5 is P0 or P3 with 4 bits: they change pixels, so they
+come after all that do not, and only where that is allowed. What a library keeps in int8 or nf4, or a .gguf file holds, is not
+streamed.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from flux_svd.catalog import MODELS, Component, ModelSpec
 from flux_svd.errors import DoesNotFit
 from flux_svd.memory import GIB, PROCESS_BYTES, Budget, Device, Placement, Shape, Work, device_margin, format_gib, work_of
+from flux_svd.storing import KINDS, LOWERED, Stored, install_command
 
-LEVERS = frozenset({"stream", "fold", "fp8"})  # ways to hold a model that need a recorded run before the planner takes them
+LEVERS = frozenset({"stream", "fold", *LOWERED})  # ways to hold a model that need a recorded run before the planner takes them
 FOLDED_BYTES = GIB * 3 // 10  # what folded modulation computes: 2.1 MB a step and branch in FLUX.1, of 150 steps
 BLOCKS_IN_FLIGHT = 2  # the one that computes and the one that is being copied
+SHARD_BYTES = 10 * 10**9  # of one file of published weights, as diffusers and transformers cut them unless told otherwise
 SMALLEST_SIDE = 256  # pixels; pictures below that are of no use with the large models
 
 
@@ -70,13 +74,13 @@ def placements(
 
 def is_tried(placement: Placement, budget: Budget) -> bool:
     """Return whether the planner may choose this placement by itself."""
-    return levers_of(placement) <= budget.tried
+    return levers_of(placement) - {"gguf"} <= budget.tried  # who gives such a file asks for it
 
 
 def levers_of(placement: Placement) -> frozenset[str]:
     """Return the levers a placement pulls."""
-    pulled = {"stream": placement.offload == "stream", "fold": placement.fold_modulation, "fp8": placement.fp8}
-    return frozenset(lever for lever, is_pulled in pulled.items() if is_pulled)
+    streams, folds = placement.offload == "stream", placement.fold_modulation
+    return frozenset({"stream" if streams else "", "fold" if folds else "", placement.stored}) - {""}
 
 
 def can_place(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> bool:
@@ -92,43 +96,78 @@ def room_of(budget: Budget) -> int:
 
 
 def _on(device: Device, spec: ModelSpec, precision: str, work: Work, levers: frozenset[str]) -> Iterator[Placement]:
-    """Yield the placements of `spec` on a device, whether they fit or not, fastest first; those in fp8 are last."""
-    folds = device == "cuda" and "fold" in levers and any(part.modulation for part in spec.components)
-    lowers = device == "cuda" and "fp8" in levers and precision == "bf16" and bool(_transformer(spec).wide)
-    for held in (precision, "fp8") if lowers else (precision,):
-        # One layer's weights are in bf16 while it computes; no layer is larger than a block.
-        widened = 2 * max(size for _, size in _transformer(spec).blocks) if held == "fp8" else 0
+    """Yield the placements of `spec` on a device, whether they fit or not, fastest first; those of lowered precision are last."""
+    core = _transformer(spec)
+    folds = (False, True) if device == "cuda" and "fold" in levers and core.modulation else (False,)
+    lowers = device == "cuda" and precision == "bf16" and bool(core.wide)
+    for held in (precision, *(kind for kind in LOWERED if lowers and kind in levers)):
+        # One layer's weights are widened while it computes; no layer is larger than a block.
+        widened = 2 * max(size for _, size in core.blocks) if held in LOWERED or core.file_bytes else 0
         own = replace(work, denoise_bytes=work.denoise_bytes + widened)
-        for fold in (False, True) if folds else (False,):
+        if device == "cuda" and (held in ("int8", "nf4") or core.file_bytes):
+            yield from _kept_by_library(spec, held, own, streams="stream" in levers)
+            continue
+        for fold in folds:
             yield from _kept_whole(device, spec, held, own, fold)
         if device == "cuda" and "stream" in levers:
-            for fold in (False, True) if folds else (False,):
+            for fold in folds:
                 yield from _streamed(spec, held, own, fold)
 
 
 def _allowed(levers: frozenset[str], budget: Budget) -> frozenset[str]:
-    return levers if budget.lower_precision else levers - {"fp8"}
+    """Return those of the levers that may be pulled: with consent where pixels change, with their library installed."""
+    return levers - set(LOWERED) | ((levers & budget.installed) if budget.lower_precision else frozenset())
+
+
+def _kept_by_library(spec: ModelSpec, precision: str, work: Work, *, streams: bool) -> Iterator[Placement]:
+    """Yield the placements of a transformer that is no plain tensors: it stays on the GPU, or is read when it is needed."""
+    sizes, core, stored = sizes_of(spec, precision), _transformer(spec), _stored(spec, precision)
+    place = functools.partial(Placement, spec.name, "cuda", stored=stored)
+    others = [size for name, size in sizes.items() if name != core.folder]
+    read = core.file_bytes or min(SHARD_BYTES, core.loaded_bytes("bf16"))
+    made = 0 if stored == "nf4" else sizes[core.folder]  # in host memory, before it goes to the GPU; nf4 is made there
+    yield place("none", sum(sizes.values()) + work.peak_bytes, PROCESS_BYTES + made + max(read, *others))
+    encoders = [part for part in spec.components if part.folder not in (core.folder, "vae")]
+    if streams:
+        there = sum(_visiting(part, precision) for part in encoders) + work.encode_bytes
+        peak = sizes[core.folder] + sizes["vae"] + max(work.denoise_bytes, there, work.decode_bytes)
+        host = PROCESS_BYTES + made + max(read, sum(others) - sizes["vae"])
+        yield place("stream", peak, host, len(block_bytes(spec, "bf16")))
+    if core.file_bytes:  # others would be made anew each time
+        yield place("phases", max(_turns(spec, sizes, work)), PROCESS_BYTES + made + max(read, *others))
+
+
+def _stored(spec: ModelSpec, precision: str) -> Stored:
+    kept: Stored = next((kind for kind in LOWERED if kind == precision), "")
+    return "gguf" if _transformer(spec).file_bytes else kept
+
+
+def with_file(spec: ModelSpec, file_bytes: int) -> ModelSpec:
+    """Return the model with a transformer from a .gguf file of so many bytes."""
+    core = _transformer(spec)
+    own = replace(core, modulation=(), wide=(), file_bytes=file_bytes)
+    return replace(spec, components=tuple(own if part is core else part for part in spec.components))
 
 
 def _kept_whole(device: Device, spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
     """Yield the placements that never take a part of the model to pieces."""
     sizes, folded = sizes_of(spec, precision), sizes_of(spec, precision, fold=fold)
-    fp8 = precision == "fp8"
+    place = functools.partial(Placement, spec.name, device, fold_modulation=fold, stored=_stored(spec, precision))
     staging = PROCESS_BYTES + max(sizes.values())  # files are mapped, and copied part by part
-    if fp8:  # they hold bf16, beside which the smaller weights are made
+    if precision == "fp8":  # they hold bf16, beside which the smaller weights are made
         staging = PROCESS_BYTES + max(sizes_of(spec, "bf16").values()) + sizes[_transformer(spec).folder]
     alone = max(_turns(spec, folded, work)) + (FOLDED_BYTES if fold else 0)
     # a video model's part on the disk comes beside the VAE, which stays
     alone_there = alone + (sizes["vae"] if spec.makes_films else 0)
     resident = sum(folded.values()) + work.peak_bytes + (FOLDED_BYTES if fold else 0)
     if device != "cuda":  # one memory for both
-        yield Placement(spec.name, device, "none", resident, resident + PROCESS_BYTES)
-        yield Placement(spec.name, device, "phases", alone_there, alone_there + PROCESS_BYTES)
+        yield place("none", resident, resident + PROCESS_BYTES)
+        yield place("phases", alone_there, alone_there + PROCESS_BYTES)
         return
     kept = sum(sizes.values()) - sum(folded.values())  # what folding leaves in host memory
-    yield Placement(spec.name, device, "none", resident, staging + kept, fold_modulation=fold, fp8=fp8)
-    yield Placement(spec.name, device, "model", alone, sum(sizes.values()) + PROCESS_BYTES, fold_modulation=fold, fp8=fp8)
-    yield Placement(spec.name, device, "phases", alone_there, staging + kept, fold_modulation=fold, fp8=fp8)
+    yield place("none", resident, staging + kept)
+    yield place("model", alone, sum(sizes.values()) + PROCESS_BYTES)
+    yield place("phases", alone_there, staging + kept)
 
 
 def _streamed(spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
@@ -143,7 +182,9 @@ def _streamed(spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterat
         moving = [size for at, size in enumerate(blocks) if not stays(at, len(blocks), resident)]
         step = BLOCKS_IN_FLIGHT * max(moving, default=0) + work.denoise_bytes
         peak = vae + frame + sum(staying) + max(step, encoders + work.encode_bytes, work.decode_bytes)
-        yield Placement(spec.name, "cuda", "stream", peak, host, resident, fold_modulation=fold, fp8=precision == "fp8")
+        yield Placement(
+            spec.name, "cuda", "stream", peak, host, resident, fold_modulation=fold, stored=_stored(spec, precision)
+        )
 
 
 def _visiting(encoder: Component, precision: str) -> int:
@@ -165,6 +206,8 @@ def sizes_of(spec: ModelSpec, precision: str, *, fold: bool = False) -> dict[str
     counts = [*(count for count, _ in core.blocks), 1]
     if precision == "fp8":  # what is not wide takes one byte instead of two
         sizes[core.folder] -= core.parameters - sum(count * size for count, size in zip(counts, core.wide, strict=True))
+    if precision in ("int8", "nf4"):
+        sizes[core.folder] = int(core.parameters * KINDS[_stored(spec, precision)].parameter_bytes)
     if fold:
         gone = sum(count * size for count, size in zip(counts, core.modulation, strict=True))
         sizes[core.folder] -= gone * core.parameter_bytes(precision)
@@ -223,14 +266,17 @@ def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budg
     if untried is not None and untried.device == budget.device:
         needed = format_gib(untried.peak_bytes)
         advice.append(f"With {_how(untried)} it takes {needed}, but that is untried on such a device: add --untried.")
-    consenting = placements(spec, precision, shape, replace(budget, lower_precision=True))
-    lowered = next((row for row in consenting if row.fp8 and row.device == budget.device), None)
-    if lowered is not None and not budget.lower_precision:
-        tried = "" if is_tried(lowered, budget) else " --untried"
-        advice.append(
-            f"With consent to slightly other pixels, by {_how(lowered)}, it takes {format_gib(lowered.peak_bytes)}"
-            f"{', untried on such a device' if tried else ''}: add --consent{tried}."
-        )
+    for installed in (budget.installed, frozenset(KINDS)):
+        consenting = placements(spec, precision, shape, replace(budget, lower_precision=True, installed=installed))
+        lowered = next((row for row in consenting if row.lowered and row.device == budget.device), None)
+        if lowered is not None and not (budget.lower_precision and lowered.stored in budget.installed):
+            tried = "" if is_tried(lowered, budget) else " --untried"
+            first = "" if lowered.stored in budget.installed else f"{install_command(lowered.stored)}, then "
+            advice.append(
+                f"With consent to slightly other pixels, by {_how(lowered)}, it takes {format_gib(lowered.peak_bytes)}"
+                f"{', untried on such a device' if tried else ''}: {first}add --consent{tried}."
+            )
+            break
     if advice:
         return " ".join(advice)
     sizes = (row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget))
@@ -250,9 +296,9 @@ def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budg
 
 def _how(placed: Placement) -> str:
     """Return the levers of a placement in words."""
-    ways = {
+    ways: dict[str, str] = {
         "stream": "streaming its blocks", "fold": "computing its modulation once",
-        "fp8": "keeping its transformer's weights in fp8",
+        **{kind: f"keeping its transformer's weights in {kind}" for kind in KINDS},
     }  # fmt: skip
     return " and ".join(way for lever, way in ways.items() if lever in levers_of(placed))
 

@@ -33,10 +33,15 @@ from flux_svd.request import Request, make_request
 
 @dataclass(frozen=True)
 class Inventory:
-    """Which models can be used here now: weights on disk, and their licences accepted where that is asked for."""
+    """Which models can be used here now: weights on disk, and their licences accepted where that is asked for.
+
+    Attributes:
+        gguf: (digest, bytes) of each .gguf file that was given to this machine.
+    """
 
     on_disk: frozenset[str]
     accepted: frozenset[str] = frozenset()
+    gguf: frozenset[tuple[str, int]] = frozenset()
 
     def has(self, spec: ModelSpec) -> bool:
         return spec.name in self.on_disk and (not spec.licence.needs_consent or spec.licence.id in self.accepted)

@@ -23,7 +23,7 @@ from flux_svd.errors import InvalidRequest, ModelUnavailable
 from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer, usual_shape
 from flux_svd.memory import Budget
 from flux_svd.methods import ALIGNMENT_ROUNDS, JOIN_SHARE, METHODS
-from flux_svd.placing import can_place
+from flux_svd.placing import can_place, with_file
 from flux_svd.plan import Decision, Inventory, Plan
 from flux_svd.recipe import (
     GivenPicture,
@@ -38,6 +38,7 @@ from flux_svd.recipe import (
     fingerprint,
 )
 from flux_svd.request import ImageRequest, Request, VideoRequest
+from flux_svd.storing import KINDS, LOWERED
 
 RANDOM_SEED_MAX = 2**32 - 1  # drawn seeds stay exact in a browser's numbers
 
@@ -87,7 +88,9 @@ def _plan_images(
     prompts = [(request.prompt, derive_seed(seed, "image", index)) for index in range(request.count)]
     if request.variation is not None:
         prompts = [(request.prompt, seed)] * request.count
-    drawn, drawing = _image_recipes(request, spec, prompts, width, height, budget, notes, len(request.references))
+    drawn, drawing = _image_recipes(
+        request, spec, prompts, width, height, budget, inventory, notes, len(request.references)
+    )
     drawn = tuple(_begun(request, recipe, seed, index) for index, recipe in enumerate(drawn))
     recipes = tuple(selection.best_of(recipe, request.best_of) for recipe in drawn)
     if request.variation is not None:
@@ -171,7 +174,8 @@ def _keyframes(
     if spec is not None:
         # One seed for all keyframes: FLUX keeps composition and subject more alike from the same noise.
         prompts = [(timed.stage.prompt, seed if timed.seed is None else timed.seed) for timed in line.stages]
-        drawn, fits[spec.name] = _image_recipes(request, spec, prompts, *size, budget, notes, follows + len(request.references))
+        references = follows + len(request.references)
+        drawn, fits[spec.name] = _image_recipes(request, spec, prompts, *size, budget, inventory, notes, references)
     keyframes: list[KeyframeRecipe] = []
     for index, timed in enumerate(line.stages):
         if timed.picture is not None:
@@ -182,7 +186,9 @@ def _keyframes(
             if recipe.model not in fits:
                 other = MODELS[recipe.model]
                 _check_available(other, inventory)
-                fits[other.name] = fit_picture(other, recipe.precision, size, len(recipe.references), budget, notes)
+                fits[other.name] = fit_picture(
+                    _with_own(other, recipe.model_file, inventory), recipe.precision, size, len(recipe.references), budget, notes
+                )
         elif index and timed == line.stages[0]:  # the end of a loop
             keyframes.append(keyframes[0])
         else:
@@ -337,7 +343,7 @@ def _check_sides(width: int, height: int, spec: ModelSpec) -> None:
 
 def _image_recipes(
     request: ImageRequest | VideoRequest, spec: ModelSpec, prompts: list[tuple[str, int]], width: int, height: int,
-    budget: Budget, notes: list[Decision], references: int,
+    budget: Budget, inventory: Inventory, notes: list[Decision], references: int,
 ) -> tuple[tuple[ImageRecipe, ...], Fit]:
     for field, control, given in (
         ("references", "references", bool(request.references)),
@@ -372,20 +378,27 @@ def _image_recipes(
     if request.step_cache is not None:
         notes.append(Decision("step cache", f"{request.step_cache:g}", "lossy: blocks are skipped where a step changes less"))
     if request.model_file is not None:
-        notes.append(Decision("model file", request.model_file[:12], f"a transformer of your own stands in for {spec.name}'s"))
+        own = f"a transformer of your own stands in for {spec.name}'s"
+        if request.model_file in dict(inventory.gguf):
+            own += ", its weights as they are in the file" + ("" if "gguf" in budget.tried else ": untried here")
+            if request.compiled:
+                raise InvalidRequest("compiled", True, "not with a .gguf file")
+        notes.append(Decision("model file", request.model_file[:12], own))
     if request.attention != "native":
         notes.append(Decision("attention", request.attention, "as asked; pixels differ slightly from native"))
     if request.compiled:
         notes.append(Decision("compiled", "yes", "as asked; the first picture takes minutes more, pixels differ slightly"))
     precision, why = choose_precision(spec, budget)
     placing: list[Decision] = []
-    fit = fit_picture(spec, precision, (width, height), references, budget, placing)
-    if fit.placement.fp8:
-        why = f"the transformer's weights, which the request allows; in {precision} nothing fits that has run here"
-        precision = "fp8"
+    fit = fit_picture(_with_own(spec, request.model_file, inventory), precision, (width, height), references, budget, placing)
+    for kind in LOWERED:
+        if kind == fit.placement.stored:
+            why = f"the transformer's weights, which the request allows; in {precision} nothing fits that has run here"
+            precision = kind
     notes += [Decision("precision", precision, why), *placing]
     notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))
-    versions = installed_versions("torch", "diffusers", "transformers")
+    library = KINDS[fit.placement.stored].library if fit.placement.stored else ""
+    versions = installed_versions("torch", "diffusers", "transformers", *filter(None, [library]))
     recipes = tuple(
         ImageRecipe(
             model=spec.name, revision=spec.revision, prompt=prompt, negative_prompt=request.negative_prompt or "",
@@ -399,6 +412,12 @@ def _image_recipes(
         for prompt, seed in prompts
     )
     return recipes, fit
+
+
+def _with_own(spec: ModelSpec, model_file: str | None, inventory: Inventory) -> ModelSpec:
+    """Return the model as it is held: with the bytes of the user's own .gguf file, where one stands in for its transformer."""
+    size = dict(inventory.gguf).get(model_file or "")
+    return spec if size is None else with_file(spec, size)
 
 
 def _note_references(

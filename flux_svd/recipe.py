@@ -14,7 +14,7 @@ from typing import Any, Literal
 from flux_svd.catalog import GuidanceKind
 from flux_svd.request import Attention
 
-Precision = Literal["bf16", "fp16", "fp32", "fp8"]  # fp8: the transformer's weights in float8_e4m3fn, all else in bf16
+Precision = Literal["bf16", "fp16", "fp32", "fp8", "int8", "nf4"]  # the last three: the transformer's weights, all else in bf16
 Method = Literal["bidirectional", "vibid", "fusion", "plain"]
 Versions = tuple[tuple[str, str], ...]  # (library, version), sorted
 

@@ -75,7 +75,7 @@ class _Picture(_Request):
         default=None, description="Real guidance away from the negative prompt, in twice the time (flux1-dev)"
     )
     model_file: ModelFileId | None = Field(
-        default=None, description="Transformer of one's own instead of the model's, a .safetensors file (FLUX.1 models)"
+        default=None, description="Transformer of one's own instead of the model's, a .safetensors or .gguf file (FLUX.1 models)"
     )
     seed: Seed | None = Field(default=None, description="Same seed, same result")
     references: Annotated[tuple[PictureId, ...], Field(max_length=8)] = Field(
@@ -87,7 +87,7 @@ class _Picture(_Request):
     attention: Attention = Field(default="native", description="Who computes attention; pixels differ slightly")
     compiled: bool = Field(default=False, description="Compile the model first: minutes once, then quicker; other rounding")
     consent: bool = Field(
-        default=False, description="When memory runs out, change the picture slightly (tiles, fp8) rather than take long"
+        default=False, description="When memory runs out, change the picture slightly (tiles, fewer bits) rather than take long"
     )
 
     best_of: Annotated[int, Field(ge=1, le=BEST_OF_MAX)] = Field(

@@ -214,7 +214,7 @@ class Run:
 
         A picture that is finished keeps its recipe.
         """
-        lowered = [row for row in self.plan.placements if row.model == recipe.model and row.fp8]
+        lowered = [row for row in self.plan.placements if row.model == recipe.model and row.lowered]
         if not (lowered or self.tile) or self.store.find_stage(fingerprint(recipe), "png") is not None:
             return recipe
         now = at_precision(recipe, lowered[0]) if lowered else recipe

@@ -41,7 +41,9 @@ class Hurdle:
 def read_inventory(home: Path) -> Inventory:
     """Return which models are complete on this disk and which licences are accepted."""
     found = frozenset(spec.name for spec in MODELS.values() if find_folder(spec, home) is not None)
-    return Inventory(found, frozenset(files.read_json(home / "licences.json")))
+    own = files.read_json(home / "model_files.json")
+    gguf = frozenset((name, row["bytes"]) for name, row in own.items() if Path(row["file"]).suffix.lower() == ".gguf")
+    return Inventory(found, frozenset(files.read_json(home / "licences.json")), gguf)
 
 
 def find_folder(spec: ModelSpec, home: Path) -> Path | None:
@@ -172,7 +174,7 @@ def find_model_file(name: str, home: Path, *, field: str = "model_file") -> Path
     """
     row = files.read_json(home / "model_files.json").get(name)
     if not isinstance(row, dict):
-        raise InvalidRequest(field, name, "the id of a .safetensors file that was given to this machine before")
+        raise InvalidRequest(field, name, "the id of a .safetensors or .gguf file that was given to this machine before")
     path = Path(row["file"])
     if not path.is_file():
         raise UnreadableFile(field, str(path), "a file that is still there; put it back, or give it again from where it is")
@@ -182,12 +184,19 @@ def find_model_file(name: str, home: Path, *, field: str = "model_file") -> Path
 
 
 def _check_model_file(path: Path, field: str) -> None:
-    """Check that a file is whole by its header, which says how long it must be; nothing of it is loaded."""
+    """Check that a file is whole by its header, which says how long it must be; nothing of it is loaded.
+
+    The header of a .gguf file does not say that; it is checked when it is read.
+    """
     head = b""
     try:
         size = path.stat().st_size
         with path.open("rb") as opened:
             head = opened.read(8)
+            if path.suffix.lower() == ".gguf":
+                if head[:4] != b"GGUF" or int.from_bytes(head[4:8], "little") not in (2, 3):  # ggml docs/gguf.md
+                    raise ValueError("its first bytes are not those of GGUF 2 or 3")
+                return
             length = int.from_bytes(head, "little")
             if path.suffix.lower() in _PICKLES or not 2 <= length <= min(size - 8, 2**27):
                 raise ValueError("its header is cut off")
@@ -199,9 +208,9 @@ def _check_model_file(path: Path, field: str) -> None:
         raise UnreadableFile(field, str(path), f"a file that can be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if path.suffix.lower() in _PICKLES or head[:2] == b"PK" or head[:1] == b"\x80":
-            why = "a .safetensors file; those of PyTorch's own kind may carry code and are never loaded"
+            why = "a .safetensors or .gguf file; those of PyTorch's own kind may carry code and are never loaded"
         else:
-            why = f"an undamaged .safetensors file ({error})"
+            why = f"an undamaged .safetensors or .gguf file ({error})"
         raise UnreadableFile(field, str(path), why) from None
 
 

@@ -70,7 +70,7 @@ def test_pictures_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpe
                 assert re.search(ways_out, str(refusal)), refusal
                 continue
             for row in (fit.placement, *fit.fallbacks):
-                assert consent or not row.fp8
+                assert consent or not row.lowered
                 if row.device == budget.device:
                     assert keeps(budget, row.device, row.peak_bytes, row.host_peak_bytes), row
                 assert row.host_peak_bytes <= budget.host_bytes
@@ -169,13 +169,13 @@ def test_fp8_is_never_taken_without_consent_nor_before_it_has_run_here() -> None
     for consent, lever in itertools.product((False, True), ("", "fp8")):
         budget = dataclasses.replace(here, tried=frozenset({lever} - {""}), lower_precision=consent)
         try:
-            taken[consent, lever] = place(spec, "bf16", shape, budget).fp8
+            taken[consent, lever] = place(spec, "bf16", shape, budget).lowered
         except DoesNotFit as refusal:
             taken[consent, lever] = "--consent" in str(refusal), "--untried" in str(refusal)
     # refused with both ways out; where fp8 has run, consent is enough; where consent is given, it is still untried
     assert taken == {(False, ""): (True, True), (False, "fp8"): (True, True), (True, ""): (False, True), (True, "fp8"): True}
     fit = fit_picture(spec, "bf16", (1024, 1024), 0, dataclasses.replace(here, tried=LEVERS, lower_precision=True), [])
-    assert not fit.placement.fp8  # what is exact comes first
+    assert not fit.placement.lowered  # what is exact comes first
     assert 0.6 < sizes_of(spec, "fp8")["transformer"] / sizes_of(spec, "bf16")["transformer"] < 0.65
     assert sizes_of(spec, "fp8", fold=True)["transformer"] == pytest.approx(8.65e9, rel=0.01)
 
@@ -190,7 +190,37 @@ def test_fp8_is_for_gpus_that_compute_in_bf16(budget: Budget) -> None:
     for spec in IMAGE:
         rows = list(placements(spec, choose_precision(spec, budget)[0], Shape(*spec.size), budget))
         assert rows
-        assert not any(row.fp8 for row in rows)
+        assert not any(row.lowered for row in rows)
+
+
+@pytest.mark.parametrize("model", ["flux1-dev", "flux2-klein-4b", "flux2-dev"])
+def test_weights_that_a_library_holds_are_counted_by_its_layers(model: str) -> None:
+    built = full_size.build(model, "transformer")
+    linear = [layer.weight for layer in built.modules() if isinstance(layer, torch.nn.Linear)]
+    matrices, others = sum(weight.numel() for weight in linear), count(built) - sum(weight.numel() for weight in linear)
+    scales = {"int8": 4 * sum(len(weight) for weight in linear), "nf4": 4 * matrices // 64}
+    for kind, bits in (("int8", 8), ("nf4", 4)):
+        exact = matrices * bits // 8 + scales[kind] + 2 * others
+        assert exact <= sizes_of(MODELS[model], kind)["transformer"] <= 1.002 * exact
+
+
+def test_int8_and_nf4_need_their_library_consent_and_a_recorded_run() -> None:
+    """A host too small to stream, and a card that holds FLUX.1 in 4 bits alone."""
+    spec, shape = MODELS["flux1-dev"], Shape(1024, 1024, tile=512)
+    here = Budget("cuda", "a GPU", 12 * GIB, 16 * GIB, 2**40, lower_precision=True, installed=frozenset({"fp8", "nf4"}))
+    placed = place(spec, "bf16", shape, dataclasses.replace(here, tried=LEVERS))
+    assert (placed.rung, placed.stored, levers_of(placed)) == ("P5", "nf4", {"nf4", "stream"})
+    said = {
+        frozenset({"fp8", "nf4"}): r"in nf4 it takes 7\.\d GiB, but that is untried on such a device: add --untried",
+        frozenset({"fp8"}): r"7\.\d GiB, untried on such a device: pip install 'flux-svd\[quant-nf4\]', then add --consent",
+    }
+    for installed, words in said.items():
+        with pytest.raises(DoesNotFit, match=words):
+            place(spec, "bf16", shape, dataclasses.replace(here, installed=installed))
+    with pytest.raises(DoesNotFit, match="add --consent --untried"):
+        place(spec, "bf16", shape, dataclasses.replace(here, lower_precision=False))
+    with pytest.raises(DoesNotFit, match=r"pip install 'flux-svd\[quant-nf4\]', then add --consent\."):
+        place(spec, "bf16", shape, dataclasses.replace(here, tried=LEVERS, installed=frozenset({"fp8"})))
 
 
 def test_a_picture_above_one_megapixel_is_always_tiled() -> None:

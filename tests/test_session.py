@@ -58,7 +58,7 @@ def test_what_is_finished_keeps_its_recipe_when_later_pictures_are_lowered(faked
     wished = plan(session, count=3, consent=True)
     first, finished, last = wished.recipes
     session.run(dataclasses.replace(wished, recipes=(finished,)))
-    small = dataclasses.replace(wished.placements[0], fp8=True)
+    small = dataclasses.replace(wished.placements[0], stored="fp8")
     left = [1]
 
     def run_out(kind: str, step: int) -> None:

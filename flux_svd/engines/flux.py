@@ -25,6 +25,7 @@ from flux_svd.engines.levers.reading import read_part
 from flux_svd.engines.levers.streaming import StreamedBlocks, StreamedLayers
 from flux_svd.engines.placement import DTYPES, check_folder, dtype_of, load_pipeline, release, settle
 from flux_svd.engines.preview import FluxPreview
+from flux_svd.engines.quantised import read_gguf, read_quantised
 from flux_svd.engines.shortcuts import shortcuts, store_as_fp8
 from flux_svd.engines.single_file import read_transformer
 from flux_svd.engines.trail import Halfway
@@ -32,6 +33,7 @@ from flux_svd.errors import BadOutput, InvalidRequest
 from flux_svd.memory import Placement
 from flux_svd.progress import OnStep
 from flux_svd.recipe import ImageRecipe, Precision
+from flux_svd.storing import Stored
 
 PIPELINES: dict[Family, Any] = {
     "flux1": FluxPipeline,
@@ -57,22 +59,23 @@ class FluxEngine:
         precision: Precision,
         *,
         fold_modulation: bool = False,
-        fp8_storage: bool = False,
+        stored: Stored = "",
         model_file: Path | None = None,
     ) -> None:
         """Load the model.
 
         Args:
             fold_modulation: see `FoldedModulation` (FLUX.1 only).
-            fp8_storage: see `store_as_fp8`; changes pixels.
-            model_file: file of a transformer that stands in for the model's (FLUX.1 only).
+            stored: how the transformer's weights are kept, where not as all others: see `store_as_fp8` and `read_quantised`.
+            model_file: file of a transformer that stands in for the model's (FLUX.1 only); of a .gguf file the bits are kept.
 
         Raises:
             ModelUnavailable, OutOfMemory: see `load_pipeline`.
         """
         self.spec = spec
         self._folder, self._placement, self._precision = folder, placement, precision
-        self._fold, self._fp8_storage, self._model_file = fold_modulation, fp8_storage, model_file
+        self._fold, self._stored, self._model_file = fold_modulation, stored, model_file
+        self._is_gguf = model_file is not None and model_file.suffix.lower() == ".gguf"
         self._device = torch.device(placement.device)
         self._layers_read = spec.text_layers[-1] if spec.text_layers else None
         self._parts = [part.folder for part in spec.components]
@@ -193,10 +196,11 @@ class FluxEngine:
         parts: dict[str, Any] = {}
         if self._placement.offload == "phases":
             parts = dict.fromkeys(name for name in self._parts if name != "vae")
-        elif self._layers_read is not None:
-            parts = {"text_encoder": read_part(self._folder, "text_encoder", self._precision, self._layers_read)}
-        elif self._model_file is not None:
-            parts = {"transformer": read_transformer(self._model_file, self._folder, self._precision)}
+        else:
+            if self._layers_read is not None:
+                parts["text_encoder"] = read_part(self._folder, "text_encoder", self._precision, self._layers_read)
+            if self._model_file is not None or self._stored in ("int8", "nf4"):
+                parts["transformer"] = self._read_transformer()
         return load_pipeline(kind, self._folder, self._placement, self._precision, parts=parts, place=self._place)
 
     def _place(self, pipeline: Any) -> None:
@@ -208,7 +212,8 @@ class FluxEngine:
                 continue
             model = self._pared(name, getattr(pipeline, name))
             setattr(pipeline, name, model)
-            if name == "vae" or self._placement.offload == "none":
+            by_library = name == "transformer" and (self._is_gguf or self._stored in ("int8", "nf4"))  # no plain tensors
+            if name == "vae" or self._placement.offload == "none" or by_library:
                 settle(model, self._device)
             elif name == "transformer" and self._placement.offload == "stream":
                 kept[name] = StreamedBlocks(model, self._device, self._placement.resident_blocks)
@@ -222,11 +227,16 @@ class FluxEngine:
         """Return a part read anew, on the device."""
         layers = self._layers_read if name == "text_encoder" else None
         precision: Precision = "fp32" if dtype_of(self.spec.name, name, self._precision) == torch.float32 else self._precision
-        if name == "transformer" and self._model_file is not None:
-            part: Any = read_transformer(self._model_file, self._folder, precision)
-        else:
-            part = read_part(self._folder, name, precision, layers)
+        part = self._read_transformer() if name == "transformer" else read_part(self._folder, name, precision, layers)
         return settle(self._pared(name, part), self._device)
+
+    def _read_transformer(self) -> Any:
+        if self._model_file is not None:
+            read = read_gguf if self._is_gguf else read_transformer
+            return read(self._model_file, self._folder, self._precision)
+        if self._stored in ("int8", "nf4"):
+            return read_quantised(self._folder, self._stored, self._precision)
+        return read_part(self._folder, "transformer", self._precision)
 
     def _pared(self, name: str, model: Any) -> Any:
         """Return the part without what is not needed of it while it works."""
@@ -234,7 +244,7 @@ class FluxEngine:
             return cut_text_encoder(model, self._layers_read)
         if name == "transformer" and self._fold:
             self._folded = FoldedModulation(model, self._device)
-        if name == "transformer" and self._fp8_storage:
+        if name == "transformer" and self._stored == "fp8":
             store_as_fp8(model, DTYPES[self._precision])
         return model
 
@@ -269,8 +279,8 @@ class FluxEngine:
                 if not flux1
                 else "the picture the recipe names, and none where it names none",
             )
-        if recipe.compiled and (self._fold or self._fp8_storage or self._placement.offload == "stream"):
-            raise InvalidRequest("compiled", True, "not while blocks are streamed, modulation is folded or weights are in fp8")
+        if recipe.compiled and (self._fold or self._stored or self._is_gguf or self._placement.offload == "stream"):
+            raise InvalidRequest("compiled", True, "not while blocks stream, modulation is folded or weights are kept smaller")
         for picture in references:
             _check_reference(picture)
 

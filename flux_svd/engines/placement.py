@@ -147,7 +147,8 @@ def settle(model: Any, device: torch.device) -> Any:
     model.to(device)
     if device.type == "cpu":
         for weight in model.parameters():
-            weight.data = weight.data.clone()
+            if type(weight.data) is torch.Tensor:  # what a library holds in fewer bits is in memory of its own
+                weight.data = weight.data.clone()
     return model
 
 

@@ -1,12 +1,13 @@
-"""A FLUX.1 transformer from one .safetensors file of the user's own, in the layout of its makers or of diffusers.
+"""A FLUX.1 transformer from one file of the user's own, in the layout of its makers or of diffusers.
 
 Nothing is guessed: a tensor that is not known, is missing or has another shape is named, and nothing of the file is used.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +66,42 @@ def read_transformer(file: Path, folder: Path, precision: Precision) -> FluxTran
     Raises:
         ModelUnavailable: the file cannot be read, or does not hold exactly such a transformer; names the first tensor.
     """
+    own_memory = functools.partial(Tensor.to, dtype=DTYPES[precision], copy=True)  # out of the mapped file
+    try:
+        model, found = fill(file, folder, _tensors(file), own_memory)
+    except (OSError, SafetensorError) as error:
+        raise ModelUnavailable(f"{file} cannot be read: {error}") from error
+    model.load_state_dict(found, strict=True, assign=True)
+    return model.eval()
+
+
+def fill(
+    file: Path, folder: Path, tensors: Iterable[tuple[str, Tensor]], as_kept: Callable[[Tensor], Tensor]
+) -> tuple[FluxTransformer2DModel, dict[str, Tensor]]:
+    """Return the transformer of the model in `folder` without weights, and all of them out of `file`, by diffusers' names.
+
+    Args:
+        tensors: what the file holds, by its own names.
+        as_kept: what becomes of each part.
+
+    Raises:
+        ModelUnavailable: the file does not hold exactly such a transformer; names the first tensor.
+    """
     settings = json.loads((folder / "transformer" / "config.json").read_text("utf-8"))
     with torch.device("meta"):
         model = FluxTransformer2DModel.from_config(settings)
     needed = {name: weight.shape for name, weight in model.state_dict().items()}
     found: dict[str, Tensor] = {}
     try:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118
-                for theirs, tensor in as_in_diffusers(_plain(name), tensors.get_tensor(name), needed).items():
-                    found[theirs] = tensor.to(DTYPES[precision], copy=True)  # in memory of its own, out of the mapped file
-    except (OSError, SafetensorError) as error:
-        raise ModelUnavailable(f"{file} cannot be read: {error}") from error
+        for name, tensor in tensors:
+            for theirs, part in as_in_diffusers(_plain(name), tensor, needed).items():
+                found[theirs] = as_kept(part)
     except _Unknown as error:
         raise ModelUnavailable(f"{file} is no FLUX.1 transformer alone: {error.args[0]}") from None
     absent = next((name for name in needed if name not in found), None)
     if absent is not None:
         raise ModelUnavailable(f"{file} is no whole transformer of {folder.name}: {absent} is not in it")
-    model.load_state_dict(found, strict=True, assign=True)
-    return model.eval()
+    return model, found
 
 
 def as_in_diffusers(name: str, tensor: Tensor, needed: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -107,9 +125,16 @@ def as_in_diffusers(name: str, tensor: Tensor, needed: Mapping[str, Any]) -> dic
             shift, scale = tensor.chunk(2)
             parts = {targets[0]: torch.cat([scale, shift])}
     for theirs, part in parts.items():
-        if part.shape != needed[theirs]:
-            raise _Unknown(f"{name} makes {theirs} {tuple(part.shape)}, not {tuple(needed[theirs])}")
+        shape = getattr(part, "quant_shape", part.shape)  # of a .gguf file's tensor, whose own shape is that of its bytes
+        if tuple(shape) != tuple(needed[theirs]):
+            raise _Unknown(f"{name} makes {theirs} {tuple(shape)}, not {tuple(needed[theirs])}")
     return parts
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
+    with safe_open(file, framework="pt") as opened:
+        for name in opened.keys():  # noqa: SIM118
+            yield name, opened.get_tensor(name)
 
 
 class _Unknown(Exception):

@@ -12,6 +12,7 @@ from flux_svd.catalog import MODELS
 from flux_svd.memory import Placement, device_margin
 from flux_svd.placing import sizes_of
 from flux_svd.recipe import Precision
+from flux_svd.storing import LOWERED
 
 if TYPE_CHECKING:
     from flux_svd.engines.clip import ClipScorer
@@ -41,8 +42,9 @@ class WarmEngines:
         if key not in self._flux:
             self._make_room(placement)
             self._flux[key] = FluxEngine(
-                MODELS[placement.model], self._folder(placement.model), placement, "bf16" if precision == "fp8" else precision,
-                fold_modulation=placement.fold_modulation, fp8_storage=precision == "fp8", model_file=own,
+                MODELS[placement.model], self._folder(placement.model), placement, "bf16" if precision in LOWERED else precision,
+                fold_modulation=placement.fold_modulation, stored=next((kind for kind in LOWERED if kind == precision), ""),
+                model_file=own,
             )  # fmt: skip
         _use_threads(placement.model)
         self._flux[key].follow(placement)

@@ -166,7 +166,7 @@ def test_with_consent_a_picture_begins_anew_with_weights_in_fp8_and_what_is_fini
     fails_at: int, lowered: list[bool], memory: Memory, run: Callable[[Plan], VideoArtifact]
 ) -> None:
     planned = film_plan(consent=True)
-    small = Placement(DRAW, "cpu", "none", 0, 0, fp8=True)
+    small = Placement(DRAW, "cpu", "none", 0, 0, stored="fp8")
     plan = dataclasses.replace(planned, fallbacks=(small, *planned.fallbacks))
     memory.fail_at = {fails_at}  # two encoders, four steps and a decode of each picture: its second step
     film = run(plan)
@@ -181,7 +181,11 @@ def test_with_consent_a_picture_begins_anew_with_weights_in_fp8_and_what_is_fini
     memory.fail_at = set()
     for path, recipe, low in zip(film.keyframes, expected, lowered, strict=True):
         alone = FluxEngine(
-            MODELS[DRAW], path.parents[2] / "models" / DRAW, placement(DRAW), "bf16" if low else "fp32", fp8_storage=low
+            MODELS[DRAW],
+            path.parents[2] / "models" / DRAW,
+            placement(DRAW),
+            "bf16" if low else "fp32",
+            stored="fp8" if low else "",
         )
         with Image.open(path) as drawn:  # as if it had been drawn so from the first step
             assert np.array_equal(np.asarray(drawn), np.asarray(alone.draw(recipe, [], ignore_steps)))

@@ -94,7 +94,7 @@ def test_an_attention_that_is_not_installed_is_said(folder_of: FolderOf) -> None
 @pytest.mark.parametrize("name", ["flux1-dev", "flux2-klein-4b"])
 @pytest.mark.parametrize("offload", ["none", "model", "phases"])
 def test_fp8_storage_holds_less_and_draws_nearly_the_same(name: str, offload: str, folder_of: FolderOf) -> None:
-    whole, small = load(name, folder_of), load(name, folder_of, offload, fp8_storage=True)
+    whole, small = load(name, folder_of), load(name, folder_of, offload, stored="fp8")
     far = abs(draw(whole, seed=99).astype(int) - draw(whole)).mean()
     drawn = draw(small)
     assert 0 < abs(drawn.astype(int) - draw(whole)).mean() < 0.1 * far  # 0.012 and 0.020 of it were seen
@@ -111,16 +111,16 @@ def test_fp8_storage_draws_the_same_bits_wherever_the_weights_wait(
     name: str, offload: str, blocks: int, folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "CudaLane", SlowLane)
-    resident = load(name, folder_of, precision="bf16", fp8_storage=True)
+    resident = load(name, folder_of, precision="bf16", stored="fp8")
     placed = dataclasses.replace(placement(name, offload), resident_blocks=blocks)
-    waiting = FluxEngine(MODELS[name], folder_of(name), placed, "bf16", fp8_storage=True)
+    waiting = FluxEngine(MODELS[name], folder_of(name), placed, "bf16", stored="fp8")
     for prompt in ("a red fox", "a green owl"):
         assert np.array_equal(draw(resident, prompt=prompt), draw(waiting, prompt=prompt))
 
 
 def test_a_layer_in_fp8_has_its_very_weights_back_also_after_an_error(folder_of: FolderOf) -> None:
     """Else the copies would take their memory beside the block in which they travelled."""
-    engine = load("flux1-dev", folder_of, "model", fp8_storage=True)
+    engine = load("flux1-dev", folder_of, "model", stored="fp8")
     layers = engine._pipeline.transformer
     masters = [weight.data_ptr() for weight in layers.parameters()]
     draw(engine)
@@ -150,8 +150,8 @@ def test_a_layer_in_fp8_has_its_very_weights_back_also_after_an_error(folder_of:
 
 
 def test_folding_lets_fp8_storage_reach_what_it_leaves_out(folder_of: FolderOf) -> None:
-    small = load("flux1-dev", folder_of, fp8_storage=True)
-    smaller = load("flux1-dev", folder_of, fp8_storage=True, fold_modulation=True)
+    small = load("flux1-dev", folder_of, stored="fp8")
+    smaller = load("flux1-dev", folder_of, stored="fp8", fold_modulation=True)
     assert _bytes(smaller) < 0.7 * _bytes(small)
     assert np.array_equal(draw(small), draw(smaller))
 
@@ -164,7 +164,7 @@ def test_compiling_is_refused_where_it_cannot_work(folder_of: FolderOf) -> None:
     with pytest.raises(InvalidRequest, match="compiled"):
         draw(load("flux1-dev", folder_of, fold_modulation=True), compiled=True)
     with pytest.raises(InvalidRequest, match="compiled"):
-        draw(load("flux1-dev", folder_of, fp8_storage=True), compiled=True)
+        draw(load("flux1-dev", folder_of, stored="fp8"), compiled=True)
 
 
 def test_only_the_blocks_are_compiled_and_only_while_asked(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
