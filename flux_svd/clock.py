@@ -64,6 +64,10 @@ class Clock:
         """Leave out steps that a checkpoint has done already."""
         self.steps_left[kind] = max(0, self.steps_left[kind] - steps)
 
+    def settle(self, film: VideoRecipe) -> None:
+        """Count a film's transitions anew, now that its keyframes are known: those between ones taken before may be kept."""
+        self.steps_left["animate"] = self._calls_left(film)
+
     def _count(self, recipe: PlannedRecipe, plan: Plan) -> None:
         """Count the steps of the stages that are not in the store yet."""
         if isinstance(recipe, VideoRecipe):
@@ -72,12 +76,17 @@ class Clock:
             first = recipe.parts[0]
             method = "one pass" if isinstance(first, OnePassRecipe) else first.method
             self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{method}"
-            if not self._is_kept(recipe, "mp4"):
-                parts = [recipe] if recipe.join_share else recipe.parts
-                self.steps_left["animate"] += sum(part.unet_calls for part in parts if not self._is_kept(part, "npy"))
+            self.steps_left["animate"] += self._calls_left(recipe)
         else:
             for candidate in candidates_of(recipe):
                 self._count_picture(candidate, plan)
+
+    def _calls_left(self, film: VideoRecipe) -> int:
+        """Return the UNet calls of the transitions that are not in the store yet."""
+        if self._is_kept(film, "mp4"):
+            return 0
+        parts = [film] if film.join_share else film.parts
+        return sum(part.unet_calls for part in parts if not self._is_kept(part, "npy"))
 
     def _count_picture(self, recipe: ImageRecipe, plan: Plan) -> None:
         self.keys["draw"] = f"{_place_key(plan, recipe.model)}/{recipe.width}x{recipe.height}/{len(recipe.references)}"

@@ -515,6 +515,15 @@ def test_every_sentence_of_a_report_is_in_the_table() -> None:
     assert report_list({}) == ""
 
 
+def test_transitions_are_done_when_they_are_made_and_not_when_keyframes_are_scored(page: VideoPage, desk: Desk) -> None:
+    seen = page.work._watched(planned(desk, THREE), board_of(THREE), values_of(THREE), Visitor("tab", ""))
+    page.work._after(seen, Progress("score"))
+    strip = page.work._after(seen, Progress("animate", 1, 2, 3, 40))[page.strip]
+    assert re.findall(r"<b>(.+?)</b>", strip) == ["Step 3 of 40", "Waiting"]
+    strip = page.work._after(seen, Progress("decode"))[page.strip]
+    assert re.findall(r"<b>(.+?)</b>", strip) == ["Done", "Done"]
+
+
 # One-pass models, whose films have no transitions: the page offers none, and shows a job of another hand without its strip.
 
 

@@ -54,7 +54,7 @@ def view(plan: Plan, board: Board, desk: Desk, finds: Finds, ways: Sequence[Way]
         now[n] = replace(now[n], verdict=verdict)
     joins = joins_of(report, settled.key_positions)
     count = len(board.slots)
-    keys = [Key(n % count + 1, board.slots[n % count].name, faces[n % count].picture, join) for n, join in enumerate(joins)]
+    keys = [Key(n % count + 1, _name(n % count, board), faces[n % count].picture, join) for n, join in enumerate(joins)]
     strip = _sum_up(plan, now) + draw_strip(keys, now, film.width, film.height) + _warnings(settled, board)
     monitor = board.player or (no_film(film) if ways is None else None)
     return View(tuple(face.pic for face in faces), tuple(face.head for face in faces), strip, monitor)
@@ -106,6 +106,12 @@ def _face(
     pic = f'<div style="--ratio:{ratio}">{picture}</div>' if picture else cards.undrawn(film.width, film.height)
     can_lock = isinstance(settled, ImageRecipe) and drawn is not None
     return _Face(picture, pic, cards.head(number, len(board.slots), slot, figures, can_lock=can_lock, options=options))
+
+
+def _name(index: int, board: Board) -> str:
+    """Return what a stage is called on the strip: "" where that is only its number, which stands there anyway."""
+    name = board.slots[index].name
+    return "" if name == f"Stage {index + 1}" else name
 
 
 def _figures(drawn: Drawn | None, row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ class LibraryRoutes:
     def items(self, request: Request, told: Any) -> dict[str, Any]:
         """Return a page of results as asked; `more` says whether there is another."""
         if not may_list(request):
-            return {"items": [], "more": False, "models": []}
+            return {"items": [], "more": False, "models": [], "nameless": True}
         asked, owner = request.query_params, owner_of(request.cookies)
         offset = query.whole(asked, "offset", 0)
         library = self._open(look=offset == 0)

@@ -23,13 +23,19 @@ _KINDS = (("", "All"), ("image", "Pictures"), ("video", "Films"))
 _ORDERS = (("new", "Newest"), ("best", "Best match"))
 _MANY = (("compare", "Compare"), ("star", "Star"), ("zip", "Download"), ("delete", "Move to trash"))
 
+_BORROWED = "Results go with this machine when it is given back: download what you want to keep."
+
 # Runs once, when the page is first shown; what is chosen there comes back as a click event.
 _SCRIPT = "window.fluxLibrary(element, (told) => trigger('click', told));"
 
 
-def build_library() -> gr.HTML:
-    """Build the page into the current Blocks context and return it; its clicks carry `do` and `id`."""
-    return gr.HTML(frame(), apply_default_css=False, js_on_load=_SCRIPT, elem_id="lib")
+def build_library(*, lasting: bool) -> gr.HTML:
+    """Build the page into the current Blocks context and return it; its clicks carry `do` and `id`.
+
+    Args:
+        lasting: what is made here stays on this machine; a borrowed one takes it along, which is said then.
+    """
+    return gr.HTML(frame(lasting=lasting), apply_default_css=False, js_on_load=_SCRIPT, elem_id="lib")
 
 
 def connect_library(
@@ -96,7 +102,7 @@ def _wish_of(what: str, path: Path, desk: Desk) -> Request:
     return again.request_of(path)
 
 
-def frame() -> str:
+def frame(*, lasting: bool) -> str:
     kinds = "".join(
         f'<label><input type="radio" name="lib_kind" value="{value}"{"" if value else " checked"}><span>{words}</span></label>'
         for value, words in _KINDS
@@ -122,7 +128,8 @@ def frame() -> str:
         '<button type="button" class="do edge" id="lib_select" aria-pressed="false">Select</button>'
         '<button type="button" class="do edge" id="lib_trash" aria-pressed="false">Trash</button></div>'
         f'<div class="fields" id="lib_fields" hidden>{more}</div></div>'
-        '<p id="lib_note" class="small" role="status"></p>'
+        + ("" if lasting else f'<p class="small quiet borrowed">{_BORROWED}</p>')
+        + '<p id="lib_note" class="small" role="status"></p>'
         '<div id="lib_chosen" role="toolbar" aria-label="Selected results" hidden><span id="lib_count"></span>'
         f'{many}<button type="button" class="do">Done</button></div>'
         '<div id="lib_grid" class="well"></div><div id="lib_end"></div>'

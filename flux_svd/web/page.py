@@ -39,7 +39,7 @@ def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
             with gr.Tab("Video", id=_VIDEO):
                 video = VideoPage(desk)
             with gr.Tab("Library", id="library_tab"):
-                library = build_library()
+                library = build_library(lasting=desk.work.lasting)
             with gr.Tab("Models", id="models_tab"):
                 build_models()
         add_endpoints(desk, exports)

@@ -142,6 +142,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Own transformer": (
         "Transformer propio", "Transformer personnel", "Eigener Transformer", "自备的 Transformer",
     ),
+    "Own text encoder": (
+        "Codificador de texto propio", "Encodeur de texte personnel", "Eigener Text-Encoder", "自备的文本编码器",
+    ),
     "Drop or paste pictures, or click to choose them": (
         "Suelte o pegue imágenes, o haga clic para elegirlas", "Déposez ou collez des images, ou cliquez pour les choisir",
         "Bilder ablegen, einfügen oder zum Wählen klicken", "拖入或粘贴图片，或点击选择",
@@ -609,6 +612,19 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Nothing matches. Clear the search to see all.": (
         "Nada coincide. Borre la búsqueda para verlo todo.", "Rien ne correspond. Effacez la recherche pour tout voir.",
         "Nichts passt. Leeren Sie die Suche, um alles zu sehen.", "没有匹配项。清除搜索以查看全部。",
+    ),
+    "Your browser sends this page no cookie, so it cannot tell what is yours: download what you want to keep.": (
+        "Su navegador no envía ninguna cookie a esta página, así que no puede saber qué es suyo: descargue lo que quiera conservar.",
+        "Votre navigateur n’envoie aucun cookie à cette page, qui ne peut donc savoir ce qui est à vous : téléchargez ce que vous voulez "
+        "garder.",
+        "Ihr Browser sendet dieser Seite kein Cookie; sie weiß daher nicht, was Ihnen gehört: laden Sie, was bleiben soll.",
+        "您的浏览器未向此页面发送 Cookie，因此无法得知哪些作品属于您：请下载想保留的内容。",
+    ),
+    "Results go with this machine when it is given back: download what you want to keep.": (
+        "Los resultados se van con esta máquina cuando se devuelve: descargue lo que quiera conservar.",
+        "Les résultats partent avec cette machine quand elle est rendue : téléchargez ce que vous voulez garder.",
+        "Ergebnisse gehen mit dieser Maschine, wenn sie zurückgegeben wird: laden Sie, was bleiben soll.",
+        "机器归还时作品会一并消失：请下载想保留的内容。",
     ),
     "What you make appears here.": (
         "Lo que haga aparecerá aquí.", "Ce que vous faites apparaît ici.", "Was Sie machen, erscheint hier.", "您的作品会显示在这里。",

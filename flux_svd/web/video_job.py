@@ -174,6 +174,8 @@ class FilmJob:
             if item.preview is not None:
                 update[self.page.monitor] = frame(film_of(seen.film), parts.preview(item.preview, "Preview of the film"))
             return update
+        if item.phase == "score":  # keyframes are scored before the first transition, the film after the last
+            return update
         seen.ways = [self._done(seen, n) for n in range(len(seen.ways))]
         return update | self.shown(seen)
 

@@ -47,7 +47,7 @@ window.fluxLibrary = (root, tell) => {
       more = data.more;
       if (data.models) models(data.models);
       draw(data.items);
-      if (!items.length) empty();
+      if (!items.length) empty(data.nameless);
     } finally { if (mine === question) busy = false; }
     if (more && end.getBoundingClientRect().top < innerHeight + 800) load();
   });
@@ -55,9 +55,10 @@ window.fluxLibrary = (root, tell) => {
     const list = $("[name=lib_model]");
     if (list.options.length === 1) list.append(...names.map((name) => tag("option", { value: name, text: name })));
   };
-  const empty = () => {
+  const empty = (nameless) => {
     const asked = Object.entries(filters()).some(([key, value]) => value && key !== "order");
-    const words = inTrash ? say("The trash is empty.")
+    const words = nameless ? say("Your browser sends this page no cookie, so it cannot tell what is yours: download what you want to keep.")
+      : inTrash ? say("The trash is empty.")
       : asked ? say("Nothing matches. Clear the search to see all.") : say("What you make appears here.");
     grid.append(tag("p", { class: "quiet", text: words }));
   };

@@ -1,0 +1,26 @@
+"""How long a plan still takes: what is counted, and when it is counted anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flux_svd.clock import Clock
+from flux_svd.recipe import Selection, latents_name, with_keyframes
+from flux_svd.store import Store
+from tests.test_planner import film_of
+
+
+def test_a_transition_between_keyframes_taken_before_takes_no_time_once_they_are_known(tmp_path: Path) -> None:
+    stages = tuple({"prompt": prompt} for prompt in ("a red circle", "a blue circle", "a green circle"))
+    plan, film = film_of(stages=stages, best_of=2)
+    taken = [key.candidates[1] for key in film.keyframes if isinstance(key, Selection)]
+    settled = with_keyframes(film, taken)
+    store = Store(tmp_path)
+    store.keep_stage(latents_name(settled.transitions[0]), "npy", b"latents")
+    clock = Clock(store, plan)
+    assert clock.steps_left["animate"] == sum(way.unet_calls for way in film.transitions)  # nobody knows yet which are taken
+    clock.settle(settled)
+    assert clock.steps_left["animate"] == film.transitions[1].unet_calls
+    store.keep_stage(latents_name(settled.transitions[1]), "npy", b"latents")
+    clock.settle(settled)
+    assert clock.steps_left["animate"] == 0
