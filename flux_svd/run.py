@@ -103,6 +103,7 @@ class Run:
         made = [self.keyframes.make(key) for key in planned.keyframes]
         pairs = self._told_pairs(self.keyframes.pairs())
         recipe, keys = with_keyframes(planned, [key.recipe for key in made]), [key.picture for key in made]
+        self.clock.settle(recipe)
         with self.store.pinned(film_stage_names(recipe)):
             with self._alone(recipe):
                 film = self._enduring(self._film_recipe, lambda: self._film(self._film_recipe(), keys))
