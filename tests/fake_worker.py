@@ -1,6 +1,8 @@
 """A worker process with fake engines: `python -m tests.fake_worker HOME OUTPUTS NAME STEP_SECONDS DEVICE_NUMBER`.
 
-Every stage it computes is appended to HOME/computed, one line each, so that a test can count across processes.
+Every stage it computes is appended to HOME/computed, one line each, so that a test can count across processes. While there is a
+file HOME/hold-draw or HOME/hold-animate, no such step goes on after the first: a test can do something to a worker that is surely
+at work.
 """
 
 from __future__ import annotations
@@ -60,7 +62,13 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     session, engines = counting_session(home, outputs, device_number)
-    engines.before_step = lambda kind, step: time.sleep(step_seconds)
+
+    def take_time(kind: str, step: int) -> None:
+        time.sleep(step_seconds)
+        while step > 1 and (home / f"hold-{kind}").exists():
+            time.sleep(0.02)
+
+    engines.before_step = take_time
     Worker(Ledger(home), session, name=name, beat_seconds=0.2).run_forever(stop, until_empty=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import itertools
 import json
 import threading
 import time
@@ -22,6 +21,7 @@ from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import make_request
 from flux_svd.session import Session
 from tests.fakes import FakeEngines, fake_session
+from tests.waiting import until
 
 Faked = tuple[Session, FakeEngines]
 
@@ -171,30 +171,41 @@ def test_an_error_in_a_step_leaves_the_session_usable_and_no_partial_file(faked:
 
 def test_a_stream_gives_life_signs_while_an_engine_is_silent(faked: Faked) -> None:
     session, engines = faked
-    engines.before_step = lambda kind, step: time.sleep(1.3) if step == 1 else None
-    times, events = [], []
-    for event in session.stream(plan(session)):
-        times.append(time.monotonic())
-        events.append(event)
-    assert isinstance(events[-1], ImageArtifact)
-    assert max(b - a for a, b in itertools.pairwise(times)) < 1.0
+    silent, go_on, signs = threading.Event(), threading.Event(), list[Any]()
+
+    def be_silent(kind: str, step: int) -> None:
+        if step == 1:
+            silent.set()
+            assert go_on.wait(300)  # no step before the third sign of life
+
+    def count(event: Any) -> Any:
+        signs.extend([event] if silent.is_set() else [])
+        if len(signs) == 3:
+            go_on.set()
+        return event
+
+    engines.before_step = be_silent
+    *_, made = (count(event) for event in session.stream(plan(session)))
+    assert isinstance(made, ImageArtifact)
 
 
 def test_closing_a_stream_stops_its_run_and_frees_the_device(faked: Faked) -> None:
     session, engines = faked
     steps: list[int] = []
+    stop = threading.Event()
 
     def slowly(kind: str, step: int) -> None:
         steps.append(step)
-        time.sleep(0.05)
+        if step == 3:
+            assert stop.wait(300)  # the stream is closed while this step goes on
 
     engines.before_step = slowly
-    stream = session.stream(plan(session, steps=100))
+    stream = session.stream(plan(session, steps=100), stop)
     for event in stream:
         if isinstance(event, Progress) and event.phase == "draw" and event.step == 2:
             break
     stream.close()  # type: ignore[attr-defined]
-    assert steps[-1] <= 4
+    assert steps[-1] == 3
     assert session._turns._waiting == collections.deque()
     engines.before_step = lambda kind, step: None
     assert session.run(plan(session, seed=8))
@@ -203,7 +214,7 @@ def test_closing_a_stream_stops_its_run_and_frees_the_device(faked: Faked) -> No
 def test_runs_take_turns_in_the_order_they_came(faked: Faked) -> None:
     session, engines = faked
     working, ahead = threading.Semaphore(0), []
-    engines.before_step = lambda kind, step: working.acquire(timeout=10) and None
+    engines.before_step = lambda kind, step: working.acquire(timeout=300) and None
     finished: list[int] = []
 
     def job(number: int) -> None:
@@ -217,13 +228,11 @@ def test_runs_take_turns_in_the_order_they_came(faked: Faked) -> None:
     threads = [threading.Thread(target=job, args=(number,)) for number in range(3)]
     for number, thread in enumerate(threads):
         thread.start()
-        deadline = time.monotonic() + 10
-        while len(session._turns._waiting) <= number and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda number=number: len(session._turns._waiting) > number)  # type: ignore[misc]
     for _ in threads:
         working.release()
     for thread in threads:
-        thread.join(20)
+        thread.join(300)
     assert finished == [0, 1, 2]
     assert (1, 1) in ahead
     assert (2, 2) in ahead
@@ -232,16 +241,14 @@ def test_runs_take_turns_in_the_order_they_came(faked: Faked) -> None:
 def test_waiting_can_be_stopped(faked: Faked) -> None:
     session, engines = faked
     free, stop = threading.Event(), threading.Event()
-    engines.before_step = lambda kind, step: free.wait(10) and None
+    engines.before_step = lambda kind, step: free.wait(300) and None
     first = threading.Thread(target=lambda: session.run(plan(session, steps=1)))
     first.start()
-    while not engines.calls:
-        time.sleep(0.01)
-    threading.Timer(0.2, stop.set).start()
+    until(lambda: bool(engines.calls))
     with pytest.raises(Cancelled, match="waiting"):
-        session.run(plan(session, seed=8), cancelled=stop)
+        session.run(plan(session, seed=8), lambda progress: stop.set() if progress.phase == "wait" else None, stop)
     free.set()
-    first.join(10)
+    first.join(300)
     assert not first.is_alive()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from flux_svd.web.owner import VISITOR_COOKIE
 from flux_svd.web.serve import protect
 from flux_svd.worker import Worker, ask_to_free
 from tests.fakes import fake_session
+from tests.waiting import until
 
 SMALL = Budget("cpu", "a processor", 16 * GIB, 16 * GIB, 100 * GIB)
 CARD = Budget("cuda", "a card", 24 * GIB, 64 * GIB, 500 * GIB)
@@ -74,13 +74,6 @@ def blobs(cache: Path, spec: ModelSpec) -> Path:
     folder = cache / f"models--{spec.repo.replace('/', '--')}" / "blobs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def until(claim: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not claim():
-        assert time.monotonic() < deadline, "it did not happen within a minute"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("spec", MODELS.values(), ids=list(MODELS))

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -30,6 +30,7 @@ from flux_svd.session import Session
 from flux_svd.worker import Watchdog, Worker, keep_worker, supervise
 from tests.fake_worker import counting_session
 from tests.fakes import FakeEngines
+from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,8 +41,13 @@ def room(home: Path, outputs: Path) -> tuple[Worker, FakeEngines]:
     return Worker(Ledger(home), session, name="w", beat_seconds=0.05), engines
 
 
-def film(session: Session, seed: int = 7) -> Plan:
-    return session.plan(make_request({"kind": "video", "prompt": "a dog", "seed": seed}))
+def film(session: Session, seed: int = 7, **fields: Any) -> Plan:
+    return session.plan(make_request({"kind": "video", "prompt": "a dog", "seed": seed, **fields}))
+
+
+def long_film(session: Session) -> Plan:
+    """Return a film that is not done by itself while a test goes on: half a minute of steps at 0.05 s each."""
+    return film(session, transition_steps=150)
 
 
 def picture(session: Session, seed: int = 7) -> Plan:
@@ -56,11 +62,16 @@ def command(home: Path, outputs: Path, name: str, step_seconds: float, device_nu
     return [sys.executable, "-m", "tests.fake_worker", str(home), str(outputs), name, str(step_seconds), str(device_number)]
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+def told_to_stop(worker: Worker) -> list[threading.Event]:
+    """Return a list that will hold, from its run on, the event by which each job of this worker is told to stop."""
+    run, told = worker.session.run, list[threading.Event]()
+
+    def call(plan: Plan, hear: Callable[[Progress], None], stop: threading.Event, *rest: Any) -> tuple[Artifact, ...]:
+        told.append(stop)
+        return run(plan, hear, stop, *rest)
+
+    worker.session.run = call  # type: ignore[method-assign, assignment]
+    return told
 
 
 Room = tuple[Worker, FakeEngines]
@@ -119,12 +130,12 @@ def test_what_is_asked_of_a_running_job_happens_at_its_next_step_and_finished_st
     wish: str, state: str, room: Room, home: Path
 ) -> None:
     worker, engines = room
-    job = worker.ledger.submit(film(worker.session))
+    job, told = worker.ledger.submit(film(worker.session)), told_to_stop(worker)
 
     def ask(kind: str, step: int) -> None:
         if (kind, step) == ("animate", 2):
             getattr(worker.ledger, wish)(job)
-        time.sleep(0.05 if kind == "animate" else 0)
+            assert told[-1].wait(300)
 
     engines.before_step = ask
     worker.run_next(threading.Event())
@@ -195,12 +206,12 @@ def test_an_error_of_ours_ends_the_job_and_a_bug_also_the_worker(room: Room) -> 
 
 def test_a_lost_lease_stops_the_run(room: Room) -> None:
     worker, engines = room
-    job = worker.ledger.submit(picture(worker.session))
+    job, told = worker.ledger.submit(picture(worker.session)), told_to_stop(worker)
 
     def lose(kind: str, step: int) -> None:
         if step == 2:
             worker.ledger.release("w", "thought dead")
-        time.sleep(0.05)
+            assert told[-1].wait(300)
 
     engines.before_step = lose
     worker.run_next(threading.Event())
@@ -210,11 +221,11 @@ def test_a_lost_lease_stops_the_run(room: Room) -> None:
 
 def test_sigterm_ends_a_worker_at_its_next_step_and_costs_the_job_no_attempt(room: Room, home: Path, outputs: Path) -> None:
     ledger = room[0].ledger
-    job = ledger.submit(film(room[0].session))
+    job = ledger.submit(long_film(room[0].session))
     child = subprocess.Popen(command(home, outputs, "child", 0.05), cwd=ROOT)
     until(lambda: ledger.job(job).progress.phase == "animate")
     child.send_signal(signal.SIGTERM)
-    assert child.wait(30) == 0
+    assert child.wait(300) == 0
     assert (ledger.job(job).state, ledger.job(job).failures) == ("queued", 0)
     assert "draw" in "".join(computed(home))
 
@@ -224,11 +235,13 @@ def test_a_supervisor_starts_a_killed_worker_again_and_the_job_is_finished_by_th
 ) -> None:
     ledger = room[0].ledger
     job = ledger.submit(film(room[0].session))
+    (home / "hold-animate").touch()
 
     def kill_the_first() -> None:
         until(lambda: ledger.job(job).progress.phase == "animate")
         ours = [child for child in psutil.Process().children() if str(home) in child.cmdline()]
         ours[0].kill()
+        (home / "hold-animate").unlink()
 
     killer = threading.Thread(target=kill_the_first)
     killer.start()
@@ -242,13 +255,13 @@ def test_a_supervisor_starts_a_killed_worker_again_and_the_job_is_finished_by_th
 
 def test_a_supervisor_that_is_told_to_stop_stops_its_worker(room: Room, home: Path, outputs: Path) -> None:
     ledger = room[0].ledger
-    job = ledger.submit(film(room[0].session))
+    job = ledger.submit(long_film(room[0].session))
     stop = threading.Event()
     supervisor = threading.Thread(target=supervise, args=(command(home, outputs, "child", 0.05), ledger, "child", stop))
     supervisor.start()
     until(lambda: ledger.job(job).progress.phase == "animate")
     stop.set()
-    supervisor.join(30)
+    supervisor.join(300)
     assert not supervisor.is_alive()
     assert (ledger.job(job).state, ledger.job(job).failures) == ("queued", 0)
 
@@ -265,7 +278,7 @@ supervise(sys.argv[2:], Ledger(Path(sys.argv[1])), "child", threading.Event())
 
 def test_a_worker_whose_supervisor_is_gone_stops_and_gives_its_job_back(room: Room, home: Path, outputs: Path) -> None:
     ledger = room[0].ledger
-    job = ledger.submit(film(room[0].session))
+    job = ledger.submit(long_film(room[0].session))
     arguments = [str(home), *command(home, outputs, "child", 0.05)]
     supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISES, *arguments], cwd=ROOT)
     until(lambda: ledger.job(job).progress.phase == "animate")
@@ -297,9 +310,9 @@ def test_a_worker_whose_step_hangs_after_a_cancel_ends_itself(room: Room, home: 
     job = ledger.submit(picture(room[0].session))
     arguments = command(home, outputs, "child", 1)[3:]
     child = subprocess.Popen([sys.executable, "-c", HANGS, *arguments], cwd=ROOT)
-    until(lambda: ledger.job(job).state == "running")
+    until(lambda: (home / "computed").exists())  # it draws: no cancel is seen before the end of the first step
     ledger.cancel(job)
-    assert child.wait(30) == worker_module.STUCK_EXIT
+    assert child.wait(300) == worker_module.STUCK_EXIT
     assert ledger.job(job).state == "cancelled"
 
 
@@ -335,7 +348,7 @@ def test_the_watchdog_does_not_mind_quick_steps_that_pause_for_a_moment() -> Non
 def test_pictures_of_a_job_are_results_as_soon_as_each_is_done_and_stay_after_a_cancel(room: Room) -> None:
     worker, engines = room
     plan = worker.session.plan(make_request({"kind": "image", "prompt": "a dog", "seed": 7, "count": 3}))
-    job = worker.ledger.submit(plan)
+    job, told_of = worker.ledger.submit(plan), told_to_stop(worker)
     seen: list[int] = []
 
     def look(kind: str, step: int) -> None:
@@ -343,7 +356,7 @@ def test_pictures_of_a_job_are_results_as_soon_as_each_is_done_and_stay_after_a_
             seen.append(len(worker.ledger.job(job).results))
             if len(seen) == 3:
                 worker.ledger.cancel(job)
-                time.sleep(4 * worker.beat_seconds)
+                assert told_of[-1].wait(300)
 
     engines.before_step = look
     worker.run_next(threading.Event())
@@ -366,6 +379,7 @@ def test_a_worker_that_is_silent_after_a_cancel_is_killed_and_the_next_goes_on(
     monkeypatch.setattr(worker_module, "LEASE_SECONDS", 1e6)  # so that nothing but the cancel can be the reason
     ledger = room[0].ledger
     first, second = (ledger.submit(picture(room[0].session, seed)) for seed in (7, 8))
+    (home / "hold-draw").touch()
     supervisor = threading.Thread(
         target=supervise, args=(command(home, outputs, "child", 0.05), ledger, "child", threading.Event()),
         kwargs={"first_wait_seconds": 0.1},
@@ -374,9 +388,10 @@ def test_a_worker_that_is_silent_after_a_cancel_is_killed_and_the_next_goes_on(
     until(lambda: ledger.job(first).progress.phase == "draw")
     [child] = [child for child in psutil.Process().children() if str(home) in child.cmdline()]
     child.suspend()  # nothing in it can see the cancel
+    (home / "hold-draw").unlink()
     ledger.cancel(first)
     until(lambda: ledger.job(second).state == "done")
-    supervisor.join(30)
+    supervisor.join(300)
     assert ledger.job(first).state == "cancelled"
     assert not child.is_running()
 
@@ -488,8 +503,8 @@ def test_a_patient_supervisor_takes_over_where_another_ends(room: Room, home: Pa
         waiting = threading.Thread(target=keep_worker, args=(ledger, stop), kwargs={"patient": True})
         waiting.start()
         assert not began.wait(0.2)
-    assert began.wait(30)
-    waiting.join(30)
+    assert began.wait(300)
+    waiting.join(300)
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])
