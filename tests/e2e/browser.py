@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from playwright.sync_api import Browser, Page, Playwright
+
+from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -32,9 +34,7 @@ def open_browser(playwright: Playwright) -> Browser:
 @contextmanager
 def running_app(folder: Path) -> Iterator[str]:
     """Start `python app.py` as a user does, with folders of its own; yield its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "FLUX_SVD_HOME": str(folder / "home"), "FLUX_SVD_OUTPUT": str(folder / "outputs"), "PORT": str(port),
            "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}  # fmt: skip
     address = f"http://127.0.0.1:{port}"
@@ -46,10 +46,25 @@ def running_app(folder: Path) -> Iterator[str]:
         finally:
             app.terminate()
             try:
-                app.wait(20)
+                app.wait(60)
             except subprocess.TimeoutExpired:
                 app.kill()
-                app.wait(20)
+                app.wait(60)
+
+
+def web_process(address: str) -> psutil.Process:
+    """Return the process of an app started by `running_app`."""
+    port = int(address.rsplit(":", 1)[1])
+    [found] = [
+        child for child in psutil.Process().children() if any(one.laddr.port == port for one in child.net_connections("tcp"))
+    ]
+    return found
+
+
+def worker_of(address: str) -> psutil.Process:
+    """Return the process that does the work of an app started by `running_app`."""
+    [found] = [child for child in web_process(address).children() if "worker" in child.cmdline()]
+    return found
 
 
 class Watch:
@@ -79,7 +94,7 @@ def open_page(
         permissions=["clipboard-read", "clipboard-write"], **phone, **options,
     )  # fmt: skip
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)
     page.watch = Watch(page, address)  # type: ignore[attr-defined]
     page.goto(f"{address}/{path}")
     page.wait_for_selector("#gen", state="attached")
@@ -88,10 +103,10 @@ def open_page(
 
 
 def _wait_until_up(app: subprocess.Popen[bytes], address: str) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{address}/status", timeout=2):
+            with urllib.request.urlopen(f"{address}/status", timeout=60):
                 return
         except urllib.error.HTTPError:
             return  # it asks for a password
@@ -99,4 +114,4 @@ def _wait_until_up(app: subprocess.Popen[bytes], address: str) -> None:
             if app.poll() is not None:
                 raise RuntimeError(f"the app ended with {app.returncode}") from None
             time.sleep(0.2)
-    raise RuntimeError("the app did not answer within 90 s")
+    raise RuntimeError("the app did not answer within 300 s")

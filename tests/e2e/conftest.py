@@ -1,4 +1,4 @@
-"""An app and a browser for the tests of a file, and pages that may log no error and ask no other host."""
+"""An app and a browser for all tests of a process, and pages that may log no error and ask no other host."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.e2e.browser import open_browser, open_page, running_app
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_app(tmp_path_factory.mktemp("app")) as address:
         yield address
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = open_browser(playwright)
@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Open pages of the app at the test file's `address`; at the end they are watched for faults."""
+    """Open pages of the app at `address`, which may be the test file's own; at the end they are watched for faults."""
     pages: list[Page] = []
 
     def open_one(**options: Any) -> Page:

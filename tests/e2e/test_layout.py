@@ -12,6 +12,12 @@ from tests.e2e.browser import open_page
 pytestmark = pytest.mark.e2e
 
 BOX = "e => { const r = e.getBoundingClientRect(); return {top: r.top, bottom: r.bottom, left: r.left, right: r.right}; }"
+# Every movement that ends has ended, and the page was drawn after it.
+SETTLED = """async () => {
+  const ends = (one) => one.effect.getComputedTiming().endTime !== Infinity;
+  await Promise.all(document.getAnimations().filter(ends).map((one) => one.finished.catch(() => {})));
+  for (let n = 0; n < 2; n++) await new Promise(requestAnimationFrame);
+}"""
 # 44 pixels; 42 where a frame of one pixel stands around them.
 SMALL = """() => [...document.querySelectorAll('button,a,input,textarea,select,summary,[role=tab]')].filter((e) => {
   if (!e.checkVisibility({ visibilityProperty: true, opacityProperty: false })) return false;
@@ -42,7 +48,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iter
 def show(page: Page, tab: str) -> None:
     page.click(f"#room button[role=tab]:has-text('{tab}')")
     page.wait_for_selector({"Create": "#gen", "Video": "#anim", "Library": "#lib_grid *", "Models": ".model"}[tab])
-    page.wait_for_timeout(300)
+    page.evaluate(SETTLED)
 
 
 @pytest.mark.parametrize("tab", ["Create", "Video", "Library", "Models"])
@@ -78,7 +84,7 @@ def test_every_control_has_a_name(page: Page, tab: str) -> None:
 def test_start_button_is_in_reach(page: Page) -> None:
     show(page, "Create")
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_timeout(200)
+    page.evaluate(SETTLED)
     box = page.locator("#gen").evaluate(BOX)
     if page.viewport_size["width"] < 720:
         assert box["top"] >= 0

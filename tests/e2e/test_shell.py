@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,15 +13,11 @@ from playwright.sync_api import Browser, Page, expect
 from flux_svd.catalog import MODELS
 from flux_svd.web.texts import TEXTS
 from tests.e2e.browser import running_app
+from tests.e2e.steps import findings
 from tests.test_library import put
 
 pytestmark = pytest.mark.e2e
-expect.set_options(timeout=60_000)  # a loaded machine is slow, not wrong
-AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 TABS = ("Create", "Video", "Library", "Models")
-
-# Findings in markup that is Gradio's own, by rule; none may be added. Each part's page is the address of its template.
-GRADIO_OWN: dict[str, str] = {}
 
 
 def fill(folder: Path) -> None:
@@ -251,19 +245,6 @@ def test_a_password_is_asked_for_and_opens_the_page(browser: Browser, tmp_path: 
 
 
 # Accessibility.
-
-
-def findings(page: Page) -> list[str]:
-    """Return what axe calls serious or critical, as "rule: markup"; what is Gradio's own and known is left out."""
-    page.evaluate(AXE)
-    told = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        f"{rule['id']}: {node['html'][:160]}"
-        for rule in told["violations"]
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-        if not re.search(GRADIO_OWN.get(rule["id"], "(?!)"), json.dumps(node["target"]) + node["html"])
-    ]
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)], ids=["desk-light", "desk-dark", "phone"])
