@@ -13,7 +13,7 @@ from typing import Literal
 from flux_svd.errors import InvalidRequest
 
 Family = Literal["flux1", "flux2-klein", "flux2", "svd", "ltx", "wan", "clip"]
-Control = Literal["guidance", "negative_prompt", "cfg_scale", "references", "start", "step_cache", "model_file"]
+Control = Literal["guidance", "negative_prompt", "cfg_scale", "references", "start", "step_cache", "model_file", "text_encoder"]
 GuidanceKind = Literal["none", "embedded", "classifier-free"]
 
 
@@ -188,7 +188,7 @@ _FLUX2_WORK = WorkingMemory(decode=1_540, encode=1_290)
 _FLUX1_DEV = ModelSpec(
     name="flux1-dev", title="FLUX.1 [dev]", family="flux1", repo="black-forest-labs/FLUX.1-dev", gated=True,
     licence=FLUX1_NC, steps=50, guidance=3.5, guidance_kind="embedded", prompt_tokens=512,
-    obeys=frozenset({"guidance", "cfg_scale", "start", "step_cache", "model_file"}),
+    obeys=frozenset({"guidance", "cfg_scale", "start", "step_cache", "model_file", "text_encoder"}),
     work=_FLUX1_WORK, components=(
         _CLIP_L, _T5_XXL, Component("transformer", 11_901_408_320, _FLUX1_BLOCKS, 0, _FLUX1_MODULATION, wide=_FLUX1_WIDE),
         _FLUX1_VAE,
@@ -237,7 +237,7 @@ _ROWS: tuple[ModelSpec, ...] = (
     replace(
         _FLUX1_DEV, name="flux1-schnell", title="FLUX.1 [schnell]", repo="black-forest-labs/FLUX.1-schnell",
         licence=APACHE, steps=4, guidance=0.0, guidance_kind="none", prompt_tokens=256,
-        obeys=frozenset({"start", "model_file"}),
+        obeys=frozenset({"start", "model_file", "text_encoder"}),
         components=(
             _CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS, 0, _FLUX1_MODULATION, wide=_FLUX1_WIDE),
             _FLUX1_VAE,

@@ -103,8 +103,8 @@ def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> argparse.ArgumentPar
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("prompt", nargs="?" if kind is ImageRequest else None, help="what to show, in words")
     for name, field in kind.__pydantic_fields__.items():
-        if name in ("kind", "prompt", "references", "start", "model_file", "guidance_curve", "stages", "lengths", "loop",
-                    "colour_match", "keep_subject"):
+        if name in ("kind", "prompt", "references", "start", "model_file", "text_encoder", "guidance_curve", "stages", "lengths",
+                    "loop", "colour_match", "keep_subject"):
             continue
         option = {"negative_prompt": "--negative"}.get(name, "--" + name.replace("_", "-"))
         if field.annotation is bool:
@@ -283,7 +283,7 @@ def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoR
     from flux_svd.request import make_request
 
     kind = ImageRequest if arguments.kind == "image" else VideoRequest
-    apart = ("start", "model_file", "guidance_curve")  # files and lists are read on their own
+    apart = ("start", "model_file", "text_encoder", "guidance_curve")  # files and lists are read on their own
     named = {name: value for name, value in vars(arguments).items() if name in kind.__pydantic_fields__ and name not in apart}
     given = {name: value for name, value in named.items() if value is not None}
     fields = {name: _as_number(kind, name, value) for name, value in given.items()}
@@ -292,6 +292,8 @@ def _request(arguments: argparse.Namespace, store: Any) -> ImageRequest | VideoR
         fields = again.wish_near(arguments.variations_of, "variations-of") | fields
     if getattr(arguments, "model_file", None):
         fields["model_file"] = weights.keep_model_file(arguments.model_file, _home())
+    if getattr(arguments, "text_encoder", None):
+        fields["text_encoder"] = weights.keep_text_encoder(arguments.text_encoder, _home())
     if getattr(arguments, "start", None):
         fields["start"] = store.keep_picture(arguments.start, field="start")
     request = make_request(fields)  # everything cheap is checked before more files are read

@@ -29,7 +29,9 @@ def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[
 def add_wishes(parser: argparse.ArgumentParser) -> None:
     """Add the options of every picture that are not one word each."""
     parser.add_argument("--model-file", type=Path, metavar="FILE", help="transformer of your own instead of the model's, one "
-                        ".safetensors file (FLUX.1 models)")  # fmt: skip
+                        ".safetensors or .gguf file (FLUX.1 models)")  # fmt: skip
+    parser.add_argument("--text-encoder", type=Path, metavar="FOLDER", help="smaller text encoder instead of T5-XXL: folder with "
+                        "config.json and model.safetensors of a T5 with a projection, as DistillT5 (FLUX.1 models)")  # fmt: skip
     parser.add_argument(
         "--guidance-curve", metavar="1,4,1", help="guidance from the first step to the last, instead of one value; 1,4,1 is low, "
         "high, low (models with guidance only)",

@@ -142,6 +142,14 @@ def _stored(spec: ModelSpec, precision: str) -> Stored:
     return "gguf" if _transformer(spec).file_bytes else kept
 
 
+def with_encoder(spec: ModelSpec, parameters: int) -> ModelSpec:
+    """Return the model with another text encoder of so many parameters in place of the one that carries the meaning."""
+    last = max(part.folder for part in spec.components if part.folder.startswith("text_encoder"))
+    return replace(spec, components=tuple(
+        replace(part, parameters=parameters, blocks=(), loaded=0) if part.folder == last else part for part in spec.components
+    ))  # fmt: skip
+
+
 def with_file(spec: ModelSpec, file_bytes: int) -> ModelSpec:
     """Return the model with a transformer from a .gguf file of so many bytes."""
     core = _transformer(spec)

@@ -36,12 +36,14 @@ class Inventory:
     """Which models can be used here now: weights on disk, and their licences accepted where that is asked for.
 
     Attributes:
-        gguf: (digest, bytes) of each .gguf file that was given to this machine.
+        gguf: (id, bytes) of each .gguf file that was given to this machine.
+        encoders: (id, parameters) of each text encoder that was.
     """
 
     on_disk: frozenset[str]
     accepted: frozenset[str] = frozenset()
     gguf: frozenset[tuple[str, int]] = frozenset()
+    encoders: frozenset[tuple[str, int]] = frozenset()
 
     def has(self, spec: ModelSpec) -> bool:
         return spec.name in self.on_disk and (not spec.licence.needs_consent or spec.licence.id in self.accepted)

@@ -23,7 +23,7 @@ from flux_svd.errors import InvalidRequest, ModelUnavailable
 from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer, usual_shape
 from flux_svd.memory import Budget
 from flux_svd.methods import ALIGNMENT_ROUNDS, JOIN_SHARE, METHODS
-from flux_svd.placing import can_place, with_file
+from flux_svd.placing import can_place, with_encoder, with_file
 from flux_svd.plan import Decision, Inventory, Plan
 from flux_svd.recipe import (
     GivenPicture,
@@ -187,7 +187,7 @@ def _keyframes(
                 other = MODELS[recipe.model]
                 _check_available(other, inventory)
                 fits[other.name] = fit_picture(
-                    _with_own(other, recipe.model_file, inventory), recipe.precision, size, len(recipe.references), budget, notes
+                    _with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), budget, notes
                 )
         elif index and timed == line.stages[0]:  # the end of a loop
             keyframes.append(keyframes[0])
@@ -354,6 +354,7 @@ def _image_recipes(
         ("start", "start", isinstance(request, ImageRequest) and request.start is not None),
         ("step_cache", "step_cache", request.step_cache is not None),
         ("model_file", "model_file", request.model_file is not None),
+        ("text_encoder", "text_encoder", request.text_encoder is not None),
     ):
         if given and control not in spec.obeys and not (field == "negative_prompt" and "cfg_scale" in spec.obeys):
             able = ", ".join(row.name for row in MODELS.values() if control in row.obeys)
@@ -384,13 +385,16 @@ def _image_recipes(
             if request.compiled:
                 raise InvalidRequest("compiled", True, "not with a .gguf file")
         notes.append(Decision("model file", request.model_file[:12], own))
+    if request.text_encoder is not None:
+        own = f"one of your own stands in for {spec.name}'s; pictures differ"
+        notes.append(Decision("text encoder", request.text_encoder[:12], own))
     if request.attention != "native":
         notes.append(Decision("attention", request.attention, "as asked; pixels differ slightly from native"))
     if request.compiled:
         notes.append(Decision("compiled", "yes", "as asked; the first picture takes minutes more, pixels differ slightly"))
     precision, why = choose_precision(spec, budget)
     placing: list[Decision] = []
-    fit = fit_picture(_with_own(spec, request.model_file, inventory), precision, (width, height), references, budget, placing)
+    fit = fit_picture(_with_own(spec, request, inventory), precision, (width, height), references, budget, placing)
     for kind in LOWERED:
         if kind == fit.placement.stored:
             why = f"the transformer's weights, which the request allows; in {precision} nothing fits that has run here"
@@ -407,17 +411,20 @@ def _image_recipes(
             references=request.references, precision=precision, prompt_tokens=spec.prompt_tokens,
             decode_tile=fit.shape.tile, versions=versions, cfg_scale=request.cfg_scale or 1.0, guidance_curve=curve,
             step_cache=request.step_cache or 0.0, attention=request.attention, compiled=request.compiled,
-            model_file=request.model_file or "",
+            model_file=request.model_file or "", text_encoder=request.text_encoder or "",
         )
         for prompt, seed in prompts
     )
     return recipes, fit
 
 
-def _with_own(spec: ModelSpec, model_file: str | None, inventory: Inventory) -> ModelSpec:
-    """Return the model as it is held: with the bytes of the user's own .gguf file, where one stands in for its transformer."""
-    size = dict(inventory.gguf).get(model_file or "")
-    return spec if size is None else with_file(spec, size)
+def _with_own(spec: ModelSpec, named: ImageRequest | VideoRequest | ImageRecipe, inventory: Inventory) -> ModelSpec:
+    """Return the model as it is held: with the .gguf file and the text encoder of the user's own that stand in for its parts."""
+    if (size := dict(inventory.gguf).get(named.model_file or "")) is not None:
+        spec = with_file(spec, size)
+    if (parameters := dict(inventory.encoders).get(named.text_encoder or "")) is not None:
+        spec = with_encoder(spec, parameters)
+    return spec
 
 
 def _note_references(

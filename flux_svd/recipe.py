@@ -37,6 +37,7 @@ class ImageRecipe:
         step_cache: blocks are skipped where a step changes less than this share; 0.0 skips none.
         compiled: the transformer's blocks are compiled (rounds otherwise).
         model_file: sha256 of the file whose transformer stands in for the model's; "" is the model's own.
+        text_encoder: id of a folder whose text encoder stands in for the one that carries the meaning; "" is the model's own.
     """
 
     model: str
@@ -64,6 +65,7 @@ class ImageRecipe:
     attention: Attention = "native"
     compiled: bool = False
     model_file: str = ""
+    text_encoder: str = ""
     kind: Literal["image"] = "image"
 
     @property

@@ -77,6 +77,9 @@ class _Picture(_Request):
     model_file: ModelFileId | None = Field(
         default=None, description="Transformer of one's own instead of the model's, a .safetensors or .gguf file (FLUX.1 models)"
     )
+    text_encoder: ModelFileId | None = Field(
+        default=None, description="Smaller text encoder instead of T5-XXL: a T5 with a projection, as DistillT5 (FLUX.1 models)"
+    )
     seed: Seed | None = Field(default=None, description="Same seed, same result")
     references: Annotated[tuple[PictureId, ...], Field(max_length=8)] = Field(
         default=(), description="Stored pictures to work from (FLUX.2 models)"

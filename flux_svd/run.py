@@ -174,7 +174,7 @@ class Run:
             trails[latents_name(recipe)] = self._trail(recipe, "draw")
         trail = trails[latents_name(recipe)]
         self._tell("load", item, items)
-        engine = self.engines.flux(self.plan.placement_of(recipe.model), recipe.precision, recipe.model_file)
+        engine = self.engines.flux(self.plan.placement_of(recipe.model), recipe.precision, recipe.model_file, recipe.text_encoder)
         references = [self._reference(reference) for reference in recipe.references]
         start = self._start(recipe)
         unread = engine.prompt_overflow(recipe.prompt)

@@ -86,6 +86,8 @@ class Session:
                 self.store.picture(wish.picture, field=f"stages.{index}.picture")
         if request.model_file is not None:
             weights.find_model_file(request.model_file, self.home)
+        if request.text_encoder is not None:
+            weights.find_model_file(request.text_encoder, self.home, field="text_encoder")
         budget = device.read_budget(self.home, vram_bytes=self._vram_bytes)
         if self._untried:
             budget = dataclasses.replace(budget, tried=LEVERS)

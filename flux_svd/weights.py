@@ -9,11 +9,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flux_svd import files, memory
 from flux_svd.catalog import MODELS, ModelSpec
@@ -43,7 +45,8 @@ def read_inventory(home: Path) -> Inventory:
     found = frozenset(spec.name for spec in MODELS.values() if find_folder(spec, home) is not None)
     own = files.read_json(home / "model_files.json")
     gguf = frozenset((name, row["bytes"]) for name, row in own.items() if Path(row["file"]).suffix.lower() == ".gguf")
-    return Inventory(found, frozenset(files.read_json(home / "licences.json")), gguf)
+    encoders = frozenset((name, row["parameters"]) for name, row in own.items() if "parameters" in row)
+    return Inventory(found, frozenset(files.read_json(home / "licences.json")), gguf, encoders)
 
 
 def find_folder(spec: ModelSpec, home: Path) -> Path | None:
@@ -152,16 +155,39 @@ def keep_model_file(file: Path, home: Path, *, field: str = "model_file") -> str
     """
     path = file.absolute()
     _check_model_file(path, field)
+    return _keep(path, home, b"", {})
+
+
+def keep_text_encoder(folder: Path, home: Path) -> str:
+    """Return the id by which requests name a text encoder of the user's own: of its weights and its settings.
+
+    Raises:
+        UnreadableFile: `model.safetensors` or `config.json` in it is missing or damaged.
+    """
+    path, settings = folder.absolute() / "model.safetensors", folder.absolute() / "config.json"
+    header = _check_model_file(path, "text_encoder")
+    try:
+        words = settings.read_bytes()
+    except OSError as error:
+        allowed = f"a folder with config.json beside model.safetensors ({error.strerror})"
+        raise UnreadableFile("text_encoder", str(folder), allowed) from None
+    shapes = [row["shape"] for name, row in header.items() if name != "__metadata__"]
+    return _keep(path, home, words, {"parameters": sum(math.prod(shape) for shape in shapes)})
+
+
+def _keep(path: Path, home: Path, words: bytes, facts: dict[str, int]) -> str:
+    """Return the id of a file and of `words` that belong to it; keep where it is, and these facts about it."""
     known = files.read_json(home / "model_files.json")
-    for name, row in known.items():
-        if row == _stamp(path):
+    row = {**_stamp(path), **facts, **({"settings": hashlib.sha256(words).hexdigest()} if words else {})}
+    for name, other in known.items():
+        if other == row:
             return name
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(words)
     with path.open("rb") as opened:
         while piece := opened.read(2**24):
             digest.update(piece)
     name = digest.hexdigest()
-    files.write_json(home / "model_files.json", {**known, name: _stamp(path)})
+    files.write_json(home / "model_files.json", {**known, name: row})
     return name
 
 
@@ -178,13 +204,13 @@ def find_model_file(name: str, home: Path, *, field: str = "model_file") -> Path
     path = Path(row["file"])
     if not path.is_file():
         raise UnreadableFile(field, str(path), "a file that is still there; put it back, or give it again from where it is")
-    if _stamp(path) != row:
+    if {**row, **_stamp(path)} != row:
         raise UnreadableFile(field, str(path), "a file as it was when it was given; it has changed: give it again")
     return path
 
 
-def _check_model_file(path: Path, field: str) -> None:
-    """Check that a file is whole by its header, which says how long it must be; nothing of it is loaded.
+def _check_model_file(path: Path, field: str) -> dict[str, Any]:
+    """Return the header of a file that is whole by what it says of its length; nothing of it is loaded.
 
     The header of a .gguf file does not say that; it is checked when it is read.
     """
@@ -196,14 +222,15 @@ def _check_model_file(path: Path, field: str) -> None:
             if path.suffix.lower() == ".gguf":
                 if head[:4] != b"GGUF" or int.from_bytes(head[4:8], "little") not in (2, 3):  # ggml docs/gguf.md
                     raise ValueError("its first bytes are not those of GGUF 2 or 3")
-                return
+                return {}
             length = int.from_bytes(head, "little")
             if path.suffix.lower() in _PICKLES or not 2 <= length <= min(size - 8, 2**27):
                 raise ValueError("its header is cut off")
-            header = json.loads(opened.read(length))
+            header: dict[str, Any] = json.loads(opened.read(length))
         end = max(row["data_offsets"][1] for name, row in header.items() if name != "__metadata__")
         if 8 + length + end != size:
             raise ValueError(f"{size} bytes of {8 + length + end}")
+        return header
     except OSError as error:
         raise UnreadableFile(field, str(path), f"a file that can be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

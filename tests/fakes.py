@@ -35,7 +35,7 @@ class FakeEngines:
     match_of: Callable[[Image.Image, str], float] = lambda image, text: 0.25
     likeness_of: Callable[[Image.Image, Image.Image], float] = lambda image, other: 1.0
 
-    def flux(self, placement: Any, precision: str, model_file: str = "") -> FakeEngines:
+    def flux(self, placement: Any, precision: str, model_file: str = "", text_encoder: str = "") -> FakeEngines:
         return self
 
     svd = flux

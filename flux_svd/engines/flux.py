@@ -28,6 +28,7 @@ from flux_svd.engines.preview import FluxPreview
 from flux_svd.engines.quantised import read_gguf, read_quantised
 from flux_svd.engines.shortcuts import shortcuts, store_as_fp8
 from flux_svd.engines.single_file import read_transformer
+from flux_svd.engines.small_encoder import read_small_encoder
 from flux_svd.engines.trail import Halfway
 from flux_svd.errors import BadOutput, InvalidRequest
 from flux_svd.memory import Placement
@@ -61,6 +62,7 @@ class FluxEngine:
         fold_modulation: bool = False,
         stored: Stored = "",
         model_file: Path | None = None,
+        encoder_file: Path | None = None,
     ) -> None:
         """Load the model.
 
@@ -68,6 +70,7 @@ class FluxEngine:
             fold_modulation: see `FoldedModulation` (FLUX.1 only).
             stored: how the transformer's weights are kept, where not as all others: see `store_as_fp8` and `read_quantised`.
             model_file: file of a transformer that stands in for the model's (FLUX.1 only); of a .gguf file the bits are kept.
+            encoder_file: weights of a text encoder that stands in for T5 (FLUX.1 only), see `read_small_encoder`.
 
         Raises:
             ModelUnavailable, OutOfMemory: see `load_pipeline`.
@@ -75,6 +78,7 @@ class FluxEngine:
         self.spec = spec
         self._folder, self._placement, self._precision = folder, placement, precision
         self._fold, self._stored, self._model_file = fold_modulation, stored, model_file
+        self._encoder_file = encoder_file
         self._is_gguf = model_file is not None and model_file.suffix.lower() == ".gguf"
         self._device = torch.device(placement.device)
         self._layers_read = spec.text_layers[-1] if spec.text_layers else None
@@ -201,6 +205,8 @@ class FluxEngine:
                 parts["text_encoder"] = read_part(self._folder, "text_encoder", self._precision, self._layers_read)
             if self._model_file is not None or self._stored in ("int8", "nf4"):
                 parts["transformer"] = self._read_transformer()
+            if self._encoder_file is not None:
+                parts["text_encoder_2"] = self._read_own_encoder(self._encoder_file)
         return load_pipeline(kind, self._folder, self._placement, self._precision, parts=parts, place=self._place)
 
     def _place(self, pipeline: Any) -> None:
@@ -227,8 +233,16 @@ class FluxEngine:
         """Return a part read anew, on the device."""
         layers = self._layers_read if name == "text_encoder" else None
         precision: Precision = "fp32" if dtype_of(self.spec.name, name, self._precision) == torch.float32 else self._precision
-        part = self._read_transformer() if name == "transformer" else read_part(self._folder, name, precision, layers)
+        if name == "transformer":
+            part = self._read_transformer()
+        elif name == "text_encoder_2" and self._encoder_file is not None:
+            part = self._read_own_encoder(self._encoder_file)
+        else:
+            part = read_part(self._folder, name, precision, layers)
         return settle(self._pared(name, part), self._device)
+
+    def _read_own_encoder(self, file: Path) -> Any:
+        return read_small_encoder(file, self._folder, dtype_of(self.spec.name, "text_encoder_2", self._precision))
 
     def _read_transformer(self) -> Any:
         if self._model_file is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flux_svd.engines.svd import SvdEngine
     from flux_svd.engines.wan import WanEngine
 
-Key = tuple[str, str, str, str, int, bool, str]  # model, precision, device, offload, resident blocks, folded, own file
+Key = tuple[str, str, str, str, int, bool, str]  # model, precision, device, offload, resident blocks, folded, own files
 
 
 class WarmEngines:
@@ -34,17 +34,20 @@ class WarmEngines:
         self._one_pass: dict[Key, LtxEngine | WanEngine] = {}
         self._clip: dict[str, ClipScorer] = {}
 
-    def flux(self, placement: Placement, precision: Precision, model_file: str = "") -> FluxEngine:
+    def flux(
+        self, placement: Placement, precision: Precision, model_file: str = "", text_encoder: str = ""
+    ) -> FluxEngine:
         from flux_svd.engines.flux import FluxEngine
 
         own = weights.find_model_file(model_file, self._home) if model_file else None
-        key = _key(placement, precision, model_file)
+        encoder = weights.find_model_file(text_encoder, self._home, field="text_encoder") if text_encoder else None
+        key = _key(placement, precision, model_file + text_encoder)
         if key not in self._flux:
             self._make_room(placement)
             self._flux[key] = FluxEngine(
                 MODELS[placement.model], self._folder(placement.model), placement, "bf16" if precision in LOWERED else precision,
                 fold_modulation=placement.fold_modulation, stored=next((kind for kind in LOWERED if kind == precision), ""),
-                model_file=own,
+                model_file=own, encoder_file=encoder,
             )  # fmt: skip
         _use_threads(placement.model)
         self._flux[key].follow(placement)
@@ -144,9 +147,9 @@ def _fits_now(placement: Placement) -> bool:
     return placement.peak_bytes + device_margin(total) <= free
 
 
-def _key(placement: Placement, precision: Precision, model_file: str = "") -> Key:
+def _key(placement: Placement, precision: Precision, own_files: str = "") -> Key:
     held = placement.device, placement.offload, placement.resident_blocks, placement.fold_modulation
-    return placement.model, precision, *held, model_file
+    return placement.model, precision, *held, own_files
 
 
 def _use_threads(model: str) -> None:

@@ -16,6 +16,7 @@ _NAMES = {
     "best_of": "Best of so many", "guidance_curve": "Guidance from first step to last", "cfg_scale": "Real guidance",
     "negative_prompt": "Negative prompt", "step_cache": "Skip blocks that change little", "attention": "Attention",
     "compiled": "Compiled", "consent": "May use tiles or fp8 when memory runs out", "model_file": "Own transformer",
+    "text_encoder": "Own text encoder",
     "width": "Width", "height": "Height", "shape": "Shape", "preset": "Quality", "steps": "Steps of a keyframe",
     "guidance": "Guidance", "references": "References", "keep_subject": "Keyframes not drawn after the first",
     "video_model": "Video model", "transition_steps": "Steps of a transition",
@@ -56,7 +57,7 @@ def drawn(fields: Mapping[str, Any], lost: Sequence[str] = ()) -> str:
 
 
 def _told(name: str, value: Any) -> str:
-    if isinstance(value, bool) or name in ("start", "model_file"):
+    if isinstance(value, bool) or name in ("start", "model_file", "text_encoder"):
         return ""  # the name says it
     if name == "references":
         return str(len(value))
