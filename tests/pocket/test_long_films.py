@@ -1,4 +1,4 @@
-"""Memory does not grow with the length of a film: half a minute against four seconds, each in a process of its own."""
+"""Memory does not grow with the length of a film: a quarter or half a minute against four seconds, a process for each film."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def film_of(frames: int) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(3600)  # ten minutes were seen on a machine with seven times as much to do as it can
-def test_a_film_of_half_a_minute_takes_little_more_memory_than_one_of_four_seconds() -> None:
-    short, long = film_of(45), film_of(361)
+@pytest.mark.parametrize(("frames", "keyframes"), [(181, 9), pytest.param(361, 16, marks=pytest.mark.slow)])
+def test_a_long_film_takes_little_more_memory_than_one_of_four_seconds(frames: int, keyframes: int) -> None:
+    short, long = film_of(45), film_of(frames)
     assert (short["frames"], short["keyframes"]) == (45, 3)
-    assert (long["frames"], long["keyframes"]) == (361, 16)
-    # 983 and 957 MiB were seen; decoded in one chunk the long film took more than 1,500
+    assert (long["frames"], long["keyframes"]) == (frames, keyframes)
+    # 1.03 was seen; with all frames decoded in one chunk 2.1 at 181 frames
     assert long["peak_bytes"] <= 1.2 * short["peak_bytes"], (short, long)
