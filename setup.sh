@@ -73,8 +73,11 @@ case "$purpose" in
     install_browser
     .venv/bin/ruff check .
     .venv/bin/mypy
-    # Tiny models gain nothing from threads and lose much when the cores are busy.
-    FLUX_SVD_BROWSER=$(find_browser || true) OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 exec .venv/bin/python -m pytest -m "$marks" "$@"
+    # Tiny models gain nothing from threads and lose much when the cores are busy: cores go to whole files of tests instead, the
+    # longest first. Each process holds torch and models, up to 2.5 GB; `-n 0` at the end runs all in one, for a debugger.
+    parallel=(-n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+    FLUX_SVD_BROWSER=$(find_browser || true) OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
+      exec .venv/bin/python -m pytest "${parallel[@]}" -m "$marks" "$@"
     ;;
   models)
     install run
