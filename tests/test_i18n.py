@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
 
 from flux_svd import weights
 from flux_svd.catalog import MODELS
+from flux_svd.errors import DoesNotFit, InvalidRequest, ModelUnavailable
+from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 from flux_svd.session import Session
-from flux_svd.web import i18n
+from flux_svd.web import i18n, parts
 from flux_svd.web.desk import Desk
 from flux_svd.web.exports import ExportRoutes
 from flux_svd.web.page import build_page
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Streamed
 from flux_svd.web.texts import TEXTS
+from tests.test_planner import EVERYTHING, LAPTOP, POCKET, gpu, plan_of
 
 WEB = Path(i18n.__file__).parent
 # Rooms of the page that write markup or words; the others answer programs.
@@ -56,6 +62,58 @@ def test_chinese_is_chinese_and_no_column_is_another() -> None:
 def test_licences_and_hurdles_are_in_the_table() -> None:
     for text in (weights.NO_TOKEN, weights.NOT_ACCEPTED, weights.TOKEN_LACKS_SCOPE, *(m.licence.allows for m in MODELS.values())):
         assert text in TEXTS
+
+
+WISHES: list[dict[str, Any]] = [
+    {"seed": None, "count": 2, "steps": 4, "width": 128, "height": 128, "guidance": 2.0},
+    {"preset": "draft", "shape": "photo", "compiled": True},
+    {"preset": "draft", "variation": 0.2, "attention": "math"},
+    {"start": "0" * 64, "guidance_curve": [1.0, 4.0], "step_cache": 0.1},
+    {"model": "flux1-dev", "negative_prompt": "blue", "cfg_scale": 2.0},
+    {"references": ["0" * 64]},
+    {"width": 2048, "height": 2048, "consent": True},
+    {"kind": "video", "loop": True, "colour_match": True, "best_of": 4, "seconds": 3.0},
+    {"kind": "video", "smooth_joins": True, "keyframes": 2, "prompt": "a dog running"},
+    {"kind": "video", "smooth_joins": True, "frames_per_transition": 40},
+    *({"kind": "video", "transition": way, "frames_per_transition": 4} for way in ("vibid", "fusion", "fast", "plain")),
+    {"kind": "video", "stages": ({"prompt": "a", "picture": "0" * 64}, {"prompt": "b"})},
+    {"kind": "video", "stages": ({"prompt": "a", "picture": "0" * 64}, {"prompt": "b", "picture": "1" * 64})},
+    {"kind": "video", "video_model": "ltx", "fps": 60},
+    {"kind": "video", "fps": 60},
+]
+BUDGETS = [
+    (LAPTOP, POCKET),
+    (LAPTOP, EVERYTHING),
+    (gpu(8), EVERYTHING),
+    (gpu(12, 16), EVERYTHING),
+    (gpu(48, 64, False), EVERYTHING),
+]
+
+
+def test_what_plans_decide_and_why_is_told_in_every_language() -> None:
+    told: set[str] = set()
+    for (budget, inventory), wish in itertools.product(BUDGETS, WISHES):
+        with contextlib.suppress(DoesNotFit, ModelUnavailable, InvalidRequest):  # a pocket model draws no large picture
+            for note in plan_of(budget, inventory, **wish).decisions:
+                told |= {note.what.capitalize(), *note.why.split("; ")}
+                told |= set(note.value.split(" · ")) if " " in note.value else set()
+    assert len(told) > 80
+    assert {
+        one
+        for one in told
+        if not i18n.is_known(one) and not re.fullmatch(r"arXiv:[\d.]+|\d+ × \d+|[\d.]+( s| fps)|[\d.]+( → [\d.]+)+", one)
+    } == set()
+
+
+def test_what_fields_accept_is_told_in_every_language() -> None:
+    for kind, name in ((ImageRequest, "steps"), (ImageRequest, "guidance"), (ImageRequest, "width"), (ImageRequest, "prompt"),
+                       (ImageRequest, "seed"), (ImageRequest, "references"), (VideoRequest, "fps"),
+                       (VideoRequest, "frames_per_transition")):  # fmt: skip
+        bounds = describe_bounds(kind, name)
+        assert i18n.is_known(bounds), bounds
+        said = re.split(r"<[^>]*>", parts.problem(InvalidRequest(f"stages.1.{name}" if name == "seed" else name, "x", bounds)))
+        assert i18n.is_known(said[1].strip().removesuffix(":")), said
+        assert i18n.is_known(said[3].strip()), said
 
 
 def test_gradio_gets_the_whole_table() -> None:

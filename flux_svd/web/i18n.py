@@ -1,7 +1,8 @@
 """The page in five languages: one table from English to the others, for Gradio's own parts, for our markup and for the server.
 
-English is the key, so nothing is said twice. `{name}` in a text stands for whatever is filled in. Words of users, names of models
-and messages of the rooms below (which the command line says too) stay as they are.
+English is the key, so nothing is said twice. `{name}` in a text stands for whatever is filled in, `{n}` and `{m}` for figures.
+What plans decide and what fields accept is said by the rooms below, for the command line too; `plan_texts` has it. Words of users
+and names of models stay as they are, and so do the messages of work that failed.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def notes_of(run: RunFacts) -> list[str]:
 def plan_facts(plan: Plan) -> str:
     """Return the plan's decisions as a list: what, value, why."""
     rows = "".join(
-        f"<li><span>{esc(note.what.capitalize())}</span><bdi>{esc(note.value)}</bdi><i>{esc(note.why)}</i></li>"
+        f"<li><span>{esc(note.what.capitalize())}</span><bdi data-said>{esc(note.value)}</bdi><i>{esc(note.why)}</i></li>"
         for note in plan.decisions
     )
     return f'<ul class="facts">{rows}</ul>'

@@ -5,6 +5,8 @@ What stands in braces is filled in; a text in which only that would differ appea
 
 from __future__ import annotations
 
+from flux_svd.web.plan_texts import PLAN_TEXTS
+
 TEXTS: dict[str, tuple[str, str, str, str]] = {
     # The page that asks for a password.
     "Name": ("Nombre", "Nom", "Name", "用户名"),
@@ -753,4 +755,5 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Frei für jeden Zweck, auch gewerblich.", "可自由用于任何用途，包括商业用途。",
     ),
     "Free for any use.": ("Libre para cualquier uso.", "Libre pour tout usage.", "Frei für jeden Zweck.", "可自由用于任何用途。"),
+    **PLAN_TEXTS,
 }  # fmt: skip

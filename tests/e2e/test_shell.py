@@ -187,6 +187,11 @@ def test_the_page_speaks_the_browsers_language(open_: Callable[..., Page], local
         expect(page.locator("#room button[role=tab]:visible").nth(number)).to_have_text(say[english])
     expect(page.locator("#stat")).to_contain_text(say["Ready"])
     expect(page.locator("#f_prompt textarea")).to_have_value("a red circle on a blue background")  # a user's words stay
+    page.locator("#c_set button.label-wrap").last.click()
+    expect(page.locator("#c_facts")).to_contain_text(say["pocket models are tiny"])
+    page.click("#c_fold button.label-wrap")
+    page.fill("#f_steps input", "0")
+    expect(page.locator("#c_line [role=alert]")).to_contain_text(say["a whole number from {n} to {m}"].format(n=1, m=150))
     to(page, 1)
     expect(page.locator("role=button[name='" + say["Move stage {n} left"].format(n=2) + "']")).to_be_visible()
     to_library(page)

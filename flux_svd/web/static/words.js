@@ -18,7 +18,7 @@ window.fluxWords = (() => {
       .sort((one, other) => other.replace(/\{\w+\}/g, "").length - one.replace(/\{\w+\}/g, "").length)
       .map((key) => ({
         key, names: [...key.matchAll(/\{(\w+)\}/g)].map((hit) => hit[1]),
-        test: new RegExp("^" + escaped(key).replace(/\{\w+\}/g, "(.+?)") + "$", "s"),
+        test: new RegExp("^" + escaped(key).replace(/\{[nm]\}/g, "([\\d.,]+?)").replace(/\{\w+\}/g, "(.+?)") + "$", "s"),
       }));
   };
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
@@ -27,7 +27,7 @@ window.fluxWords = (() => {
     if (!column) load();
     return fill(column[english] ?? english, values);
   };
-  // Say what stands in the page already: a text of the table, one with values in it, or several joined by " · ".
+  // Say what stands in the page already: a text of the table, one with values in it, or several joined by " · " or "; ".
   const find = (english) => {
     if (column[english] !== undefined) return column[english];
     for (const { key, names, test } of patterns) {
@@ -35,22 +35,30 @@ window.fluxWords = (() => {
       if (hit) return fill(column[key], Object.fromEntries(names.map((name, n) => [name, find(hit[n + 1]) ?? hit[n + 1]])));
     }
     if (english.includes(" · ")) return english.split(" · ").map((part) => find(part) ?? part).join(" · ");
+    if (english.includes("; ")) return english.split("; ").map((part) => find(part) ?? part).join("; ");
     if (english.includes("\n")) return english.split("\n").map((part) => find(part) ?? part).join("\n");
     return null;
   };
-  const OWN = "bdi,code,script,style,textarea,[data-words]"; // words of users, names and figures
+  const OWN = "bdi:not([data-said]),code,script,style,textarea,[data-words]"; // words of users, names and figures
   const NAMES = ["aria-label", "placeholder", "title"];
+  const turned = new WeakMap(); // what was written here, by place: a translation may look like English ("Étapes :") and grow forever
+  const isOurs = (node, place, words) => turned.get(node)?.[place] === words;
+  const write = (node, place, words) => turned.set(node, { ...turned.get(node), [place]: words });
   const turnText = (node) => {
     const english = node.nodeValue.trim();
-    if (!english || node.parentElement?.closest(OWN)) return;
+    if (!english || isOurs(node, "text", node.nodeValue) || node.parentElement?.closest(OWN)) return;
     const found = find(english);
-    if (found !== null && found !== english) node.nodeValue = node.nodeValue.replace(english, () => found);
+    if (found === null || found === english) return;
+    node.nodeValue = node.nodeValue.replace(english, () => found);
+    write(node, "text", node.nodeValue);
   };
   const turnNames = (element) => {
     for (const name of NAMES) {
       const english = element.getAttribute(name);
-      const found = english && find(english);
-      if (found && found !== english) element.setAttribute(name, found);
+      const found = english && !isOurs(element, name, english) && find(english);
+      if (!found || found === english) continue;
+      element.setAttribute(name, found);
+      write(element, name, found);
     }
   };
   const turn = (root) => {
