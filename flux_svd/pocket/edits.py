@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from flux_svd.pocket.world import COLORS, PLACES, SHAPES, SIZES, Scene, caption, is_held_out, place_words, sample_scene
+from flux_svd.pocket.world import ALL_TOLD, COLORS, PLACES, SHAPES, SIZES, Scene, caption, is_held_out, place_words, sample_scene
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _told_whole(rng: random.Random) -> Edit:
 
 def _still(rng: random.Random) -> Scene:
     scene = sample_scene(rng, kind="still", held_out=rng.random() < 1 / 9)  # anything may be shown; only targets are held out
-    return replace(scene, says=scene.says | {"background", "place", "size", "style"})
+    return replace(scene, says=ALL_TOLD)
 
 
 def _subject(scene: Scene, rng: random.Random) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ from flux_svd.pocket.judge_films import to_picture
 from flux_svd.pocket.painter import paint_scenes
 from flux_svd.pocket.train_flux import SIZES_TRAINED
 from flux_svd.pocket.train_klein import PROMPT_TOKENS, TEXT_LAYERS
-from flux_svd.pocket.world import Scene
+from flux_svd.pocket.world import ALL_TOLD, Scene
 
-ALL_TOLD = frozenset({"background", "place", "size", "style"})
 ASKED = {  # which attributes the words of a kind are about
     "place": {"place"},
     "color": {"color"},
@@ -92,7 +92,7 @@ def painted(scene: Scene, size: tuple[int, int], noise: torch.Generator) -> Imag
 
 
 def _count(hits: dict[str, list[bool]], edit: Edit, target: Scene, drawn: NDArray[np.float32]) -> None:
-    found = check_scene(read_picture(drawn), _telling_all(target))
+    found = check_scene(read_picture(drawn), replace(target, says=ALL_TOLD))
     asked = ASKED[edit.kind]
     followed = all(found[name] for name in asked)
     subject = [found[name] for name in ("shape", "color") if name not in asked]
@@ -102,10 +102,6 @@ def _count(hits: dict[str, list[bool]], edit: Edit, target: Scene, drawn: NDArra
     hits[f"with {len(edit.references)} reference{'s' * (len(edit.references) > 1)}: followed and kept"].append(
         followed and all(subject)
     )
-
-
-def _telling_all(scene: Scene) -> Scene:
-    return Scene(scene.shape, scene.color, scene.size, scene.background, scene.place, scene.outlined, scene.move, ALL_TOLD)
 
 
 def _spread(kinds: tuple[str, ...], n: int) -> list[str]:

@@ -54,12 +54,13 @@ def make_task(name: str, device: torch.device, *, fresh: bool = False) -> Task:
     if name == "flux":
         pipeline = FluxPipeline.from_pretrained(WEIGHTS / "pocket-flux", dtype=torch.float32)
         return FluxTask(make_pipeline(pipeline) if fresh else pipeline, device)
-    teacher = AutoencoderKL.from_pretrained(WEIGHTS / "pocket-flux" / "vae", dtype=torch.float32)
     if name == "klein":
+        flux = FluxPipeline.from_pretrained(WEIGHTS / "pocket-flux", dtype=torch.float32)
         carried = WEIGHTS / "pocket-klein"
-        if fresh or not carried.exists():
-            return KleinTask(make_klein(teacher), device)
-        return KleinTask(Flux2KleinPipeline.from_pretrained(carried, dtype=torch.float32), device)
+        new = fresh or not carried.exists()
+        pipeline = make_klein(flux.vae) if new else Flux2KleinPipeline.from_pretrained(carried, dtype=torch.float32)
+        return KleinTask(pipeline, flux, device)
+    teacher = AutoencoderKL.from_pretrained(WEIGHTS / "pocket-flux" / "vae", dtype=torch.float32)
     if name == "svd-vae":
         vae = make_vae(teacher.config.scaling_factor)
         folder = WEIGHTS / "pocket-svd" / "vae"

@@ -141,35 +141,44 @@ class FluxTask:
         prompts = ["" if luck.words.random() < 0.1 else caption(scene, luck.words) for scene in scenes]
         sigma = sample_sigmas(self.batch, luck.noise).to(self.device).view(-1, 1, 1)
         noise = torch.randn(latents.shape, generator=luck.noise).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            embeds = self.pipeline.text_encoder_2(self._tokens(self.pipeline.tokenizer_2, prompts))[0]
-            pooled = self.pipeline.text_encoder(self._tokens(self.pipeline.tokenizer, prompts)).pooler_output
-            velocity = self.pipeline.transformer(
-                hidden_states=(1 - sigma) * latents + sigma * noise,
-                timestep=sigma.flatten(),
-                guidance=None,
-                pooled_projections=pooled,
-                encoder_hidden_states=embeds,
-                txt_ids=torch.zeros(PROMPT_TOKENS, 3, device=self.device),
-                img_ids=FluxPipeline._prepare_latent_image_ids(
-                    1, pool.height // 16, pool.width // 16, self.device, torch.float32
-                ),
-                return_dict=False,
-            )[0].float()
+        velocity = predict_velocity(
+            self.pipeline, (1 - sigma) * latents + sigma * noise, sigma, prompts, (pool.width, pool.height)
+        )
         weight = 1 + (OBJECT_WEIGHT - 1) * cells.unsqueeze(2)  # (n, tokens, 1)
         loss: Tensor = (weight * (velocity - (noise - latents)).pow(2)).mean() / weight.mean()
         return loss
-
-    def _tokens(self, tokenizer: Any, prompts: list[str]) -> Tensor:
-        batch = tokenizer(prompts, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt")
-        ids: Tensor = batch.input_ids
-        return ids.to(self.device)
 
     def save(self, folder: Path) -> None:
         """Write a folder for FluxPipeline.from_pretrained, float16."""
         self.pipeline.to(dtype=torch.float16)
         self.pipeline.save_pretrained(folder)
         self.pipeline.to(dtype=torch.float32)
+
+
+def predict_velocity(pipeline: Any, noisy: Tensor, sigma: Tensor, prompts: list[str], size: tuple[int, int]) -> Tensor:
+    """Return the velocity (n, tokens, 32) of packed latents at the noise levels `sigma` (n, 1, 1); `size` is in pixels."""
+    device = noisy.device
+    width, height = size
+    with torch.autocast(device.type, torch.bfloat16):
+        embeds = pipeline.text_encoder_2(_tokens(pipeline.tokenizer_2, prompts, device))[0]
+        pooled = pipeline.text_encoder(_tokens(pipeline.tokenizer, prompts, device)).pooler_output
+        velocity: Tensor = pipeline.transformer(
+            hidden_states=noisy,
+            timestep=sigma.flatten(),
+            guidance=None,
+            pooled_projections=pooled,
+            encoder_hidden_states=embeds,
+            txt_ids=torch.zeros(PROMPT_TOKENS, 3, device=device),
+            img_ids=FluxPipeline._prepare_latent_image_ids(1, height // 16, width // 16, device, torch.float32),
+            return_dict=False,
+        )[0]
+    return velocity.float()
+
+
+def _tokens(tokenizer: Any, prompts: list[str], device: torch.device) -> Tensor:
+    batch = tokenizer(prompts, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt")
+    ids: Tensor = batch.input_ids
+    return ids.to(device)
 
 
 def make_pipeline(start: FluxPipeline) -> FluxPipeline:

@@ -1,10 +1,9 @@
-"""Train pocket-klein: flow matching on captioned pictures and on wishes about one or two pictures, with the text encoder."""
+"""Train pocket-klein: it learns from pocket-flux to draw captions without guidance, and wishes about one or two pictures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import (
@@ -13,6 +12,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
+    FluxPipeline,
 )
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
@@ -21,13 +21,16 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from flux_svd.pocket.edits import sample_edit
 from flux_svd.pocket.loop import Luck
 from flux_svd.pocket.painter import object_cells, paint, strokes_of
-from flux_svd.pocket.train_flux import OBJECT_WEIGHT, SIZES_TRAINED
-from flux_svd.pocket.world import EDIT_WORDS, VOCABULARY, Scene, caption, sample_scene
+from flux_svd.pocket.train_flux import OBJECT_WEIGHT, SHIFT, SIZES_TRAINED, predict_velocity, sample_sigmas
+from flux_svd.pocket.world import ALL_TOLD, EDIT_WORDS, SHAPES, VOCABULARY, Scene, caption, sample_scene
 
 PROMPT_TOKENS = 32
 TEXT_LAYERS = (1, 2, 3)  # hidden states that are read, of four layers: the large ones read 9, 18, 27 of 36
-# Flux2KleinPipeline shifts its noise levels by exp(μ), with μ of 64 tokens and 4 to 8 steps 1.95 to 1.92.
-SHIFT = 6.9
+TEACHER_GUIDANCE = 3.0  # pocket-flux's default: what guidance adds tells of shapes, and that is hardest to learn
+NOISINGS = 4  # noise levels at which the teacher answers for each painted wish
+# Share of the wishes that are noised pictures of another shape than the words tell. Of right ones the student reads the shape,
+# and never asks the words below sigma 0.8; in its own pictures the shape is not there to be read.
+MISLED = 0.5
 BATCHES = {0: 64, 1: 40, 2: 28}  # pictures of a batch by how many references each has: about equally long to compute
 CHANCES = {0: 0.45, 1: 0.4, 2: 0.15}
 _SPECIALS = ("<pad>", "<unk>", "<|im_start|>", "<|im_end|>")
@@ -91,111 +94,140 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_vae(pictures: AutoencoderKL) -> AutoencoderKLFlux2:
-    """Return pocket-flux's trained autoencoder as FLUX.2's class; the statistics of its latents are not yet set."""
+    """Return pocket-flux's trained autoencoder as FLUX.2's class, its latents scaled as FLUX.1's."""
     names = ("block_out_channels", "down_block_types", "up_block_types", "layers_per_block", "latent_channels")
     config = {name: getattr(pictures.config, name) for name in names}
     vae = AutoencoderKLFlux2(**config, norm_num_groups=1, sample_size=128, use_quant_conv=False, use_post_quant_conv=False)
     vae.load_state_dict(pictures.state_dict() | {f"bn.{name}": value for name, value in vae.bn.state_dict().items()})
+    vae.bn.running_mean.fill_(pictures.config.shift_factor)
+    vae.bn.running_var.fill_(pictures.config.scaling_factor**-2 - vae.config.batch_norm_eps)
     return vae
-
-
-@torch.no_grad()
-def measure_statistics(vae: AutoencoderKLFlux2, luck: Luck, pictures: int = 256) -> None:
-    """Set the mean and variance of the 32 channels of packed latents, by which the pipeline scales them."""
-    parts = []
-    for _ in range(pictures // 32):
-        for width, height in SIZES_TRAINED:
-            strokes = strokes_of([sample_scene(luck.words) for _ in range(32)], luck.noise)
-            latents = vae.encode(paint(strokes, width, height)).latent_dist.mode()
-            parts.append(Flux2KleinPipeline._patchify_latents(latents).transpose(0, 1).flatten(1))  # (32, pictures · tokens)
-    every = torch.cat(parts, dim=1)
-    vae.bn.running_mean.copy_(every.mean(dim=1))
-    vae.bn.running_var.copy_(every.var(dim=1))
 
 
 def make_pipeline(pictures: AutoencoderKL) -> Flux2KleinPipeline:
     """Return an untrained pipeline with the autoencoder of pocket-flux."""
     tokenizer = make_tokenizer()
-    vae = make_vae(pictures)
-    measure_statistics(vae, Luck.from_seed(0))
     return Flux2KleinPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),  # as the published ones
-        vae=vae,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT, use_dynamic_shifting=False),
+        vae=make_vae(pictures),
         text_encoder=make_text_encoder(len(tokenizer)),
         tokenizer=tokenizer,
         transformer=make_transformer(),
-        is_distilled=False,
+        is_distilled=True,
     )
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One thing to learn: words and the scenes of the pictures; `scene` for a caption that is written anew each time."""
+class Lesson:
+    """A batch: noisy latents (n, tokens, 32) at sigma (n, 1, 1), what is shown (n, references · tokens, 32), and words.
 
-    words: str
-    scene: Scene | None
+    `velocity` (n, tokens, 32) is the teacher's answer, `cells` (n, tokens) is 1 where the picture has its object.
+    """
+
+    noisy: Tensor
+    sigma: Tensor
+    shown: Tensor
+    words: list[str]
+    velocity: Tensor
+    cells: Tensor
 
 
-class WishPool:
-    """The packed latents of targets and their references at one size, kept to be used several times."""
+class LessonPool:
+    """Wishes at one size with the teacher's answers, each kept to be used several times until newer ones replace it."""
 
-    def __init__(self, pipeline: Any, size: tuple[int, int], references: int, capacity: int, device: torch.device) -> None:
-        self.pipeline, self.references, self.device = pipeline, references, device
+    def __init__(
+        self, teacher: FluxPipeline, size: tuple[int, int], references: int, capacity: int, device: torch.device
+    ) -> None:
+        self.teacher, self.references, self.device = teacher, references, device
         self.width, self.height = size
         tokens = (self.width // 16) * (self.height // 16)
-        self.latents = torch.empty(capacity, 1 + references, tokens, 32)  # the target first
-        self.cells = torch.empty(capacity, tokens)  # 1 where a token of the target shows the object
-        self.wishes: list[Wish] = []
-        self.next = 0
+        self.noisy, self.velocity = torch.empty(2, capacity, tokens, 32)
+        self.sigma = torch.empty(capacity, 1, 1)
+        self.shown = torch.empty(capacity, references * tokens, 32)
+        self.cells = torch.empty(capacity, tokens)
+        self.words = [""] * capacity
+        self.capacity, self.filled, self.next = capacity, 0, 0
 
     @torch.no_grad()
     def add(self, wishes: int, luck: Luck) -> None:
-        """Paint and encode `wishes` new ones."""
-        new: list[Wish] = []
-        scenes: list[Scene] = []
+        """Paint and encode `wishes` new ones, and ask the teacher at `NOISINGS` noise levels of each."""
+        words, told, scenes = [], [], []
         for _ in range(wishes):
             if self.references:
                 edit = sample_edit(luck.words, self.references)
-                new.append(Wish(edit.words, None))
-                scenes += [edit.target, *edit.references]
+                words.append(edit.words)
+                told.append(caption(replace(edit.target, says=ALL_TOLD), luck.words))
+                scenes += [_misleading(edit.target, luck), *edit.references]
             else:
-                scenes.append(scene := sample_scene(luck.words))
-                new.append(Wish("", scene))
+                scene = sample_scene(luck.words)
+                words.append(caption(scene, luck.words))
+                told.append(words[-1])
+                scenes.append(_misleading(scene, luck))
         strokes = strokes_of(scenes, luck.noise).to(self.device)
         painted = paint(strokes, self.width, self.height)
         each = 1 + self.references
-        covered = object_cells(painted[::each], strokes.background[::each], 16).flatten(1).float().cpu()
+        cells = object_cells(painted[::each], strokes.background[::each], 16).flatten(1).float()
         with torch.autocast(self.device.type, torch.bfloat16):
-            latents = self.pipeline._encode_vae_image(painted, None).float()  # (pictures, 32, h/16, w/16)
-        packed = self.pipeline._pack_latents(latents).unflatten(0, (wishes, each)).cpu()
-        for wish, one, cells in zip(new, packed, covered, strict=True):
-            self.latents[self.next], self.cells[self.next] = one, cells
-            if len(self.wishes) < len(self.latents):
-                self.wishes.append(wish)
-            else:
-                self.wishes[self.next] = wish
-            self.next = (self.next + 1) % len(self.latents)
+            latents = self.teacher.vae.encode(painted).latent_dist.mode().float()
+        latents = (latents - self.teacher.vae.config.shift_factor) * self.teacher.vae.config.scaling_factor
+        packed = FluxPipeline._pack_latents(latents, len(scenes), 8, self.height // 8, self.width // 8).unflatten(
+            0, (wishes, each)
+        )
+        clean = packed[:, 0].repeat_interleave(NOISINGS, dim=0)
+        sigma = _spread_sigmas(len(clean), luck.noise).to(self.device).view(-1, 1, 1)
+        noise = torch.randn(clean.shape, generator=luck.noise).to(self.device)
+        noisy = (1 - sigma) * clean + sigma * noise
+        asked = [one for one in told for _ in range(NOISINGS)]
+        size = self.width, self.height
+        answers = predict_velocity(self.teacher, noisy.repeat(2, 1, 1), sigma.repeat(2, 1, 1), asked + [""] * len(asked), size)
+        wanted, unguided = answers.chunk(2)
+        places = [(self.next + number) % self.capacity for number in range(len(clean))]
+        self.noisy[places], self.sigma[places] = noisy.cpu(), sigma.cpu()
+        self.velocity[places] = (unguided + TEACHER_GUIDANCE * (wanted - unguided)).cpu()
+        self.shown[places] = packed[:, 1:].flatten(1, 2).repeat_interleave(NOISINGS, dim=0).cpu()
+        self.cells[places] = cells.repeat_interleave(NOISINGS, dim=0).cpu()
+        for number, place in enumerate(places):
+            self.words[place] = words[number // NOISINGS]
+        self.next = (self.next + len(places)) % self.capacity
+        self.filled = min(self.capacity, self.filled + len(places))
 
-    def draw(self, pictures: int, luck: Luck) -> tuple[Tensor, Tensor, list[str]]:
-        """Return packed latents (pictures, 1 + references, tokens, 32), object cells (pictures, tokens), and the words."""
-        numbers = [luck.words.randrange(len(self.wishes)) for _ in range(pictures)]
-        chosen = [self.wishes[number] for number in numbers]
-        words = [wish.words if wish.scene is None else caption(wish.scene, luck.words) for wish in chosen]
-        return self.latents[numbers].to(self.device), self.cells[numbers].to(self.device), words
+    def draw(self, n: int, luck: Luck) -> Lesson:
+        """Return a random batch of what is kept."""
+        numbers = [luck.words.randrange(self.filled) for _ in range(n)]
+        kept = (self.noisy, self.sigma, self.shown, self.velocity, self.cells)
+        noisy, sigma, shown, velocity, cells = (one[numbers].to(self.device) for one in kept)
+        return Lesson(noisy, sigma, shown, [self.words[number] for number in numbers], velocity, cells)
+
+
+def _misleading(scene: Scene, luck: Luck) -> Scene:
+    return replace(scene, shape=luck.words.choice(SHAPES)) if luck.words.random() < MISLED else scene
+
+
+def _spread_sigmas(n: int, generator: torch.Generator) -> Tensor:
+    """Return noise levels (n,) in 0..1: half as pocket-flux was trained, half anywhere."""
+    even = torch.rand(n, generator=generator)
+    return torch.where(torch.rand(n, generator=generator) < 0.5, even, sample_sigmas(n, generator))
 
 
 class KleinTask:
-    """Rectified flow with FLUX's direction of time (0 is data, 1 is noise); a tenth of the words is empty."""
+    """Guidance distillation: one call gives the velocity that pocket-flux, told the whole target, needs two for.
+
+    Where pictures are shown, the words tell only what shall change; the teacher is told everything and sees none.
+    Source: Meng et al. 2023, On Distillation of Guided Diffusion Models, stage one.
+    """
 
     name = "klein"
     learning_rate = 8e-4
     average = 0.995
 
-    def __init__(self, pipeline: Flux2KleinPipeline, device: torch.device, *, capacity: int = 2048) -> None:
+    def __init__(
+        self, pipeline: Flux2KleinPipeline, teacher: FluxPipeline, device: torch.device, *, capacity: int = 1024
+    ) -> None:
         self.pipeline, self.device = pipeline, device
-        pipeline.vae.eval().requires_grad_(False).to(device)
+        for part in (pipeline.vae, teacher.vae, teacher.transformer, teacher.text_encoder, teacher.text_encoder_2):
+            part.eval().requires_grad_(False).to(device)
         self.pools = {
-            references: [WishPool(pipeline, size, references, capacity, device) for size in SIZES_TRAINED]
+            references: [LessonPool(teacher, size, references, capacity, device) for size in SIZES_TRAINED]
             for references in BATCHES
         }
         self.modules: dict[str, nn.Module] = {
@@ -204,37 +236,33 @@ class KleinTask:
         }
 
     def loss(self, luck: Luck, done: float) -> Tensor:
-        """Return the squared error of the velocity on one batch of one size and one number of references."""
+        """Return the squared distance to the teacher's velocity on one batch of one size and one number of references."""
         references = luck.words.choices(list(CHANCES), list(CHANCES.values()))[0]
         pool = luck.words.choice(self.pools[references])
-        while len(pool.wishes) < len(pool.latents):
-            pool.add(min(32, len(pool.latents) - len(pool.wishes)), luck)
+        while pool.filled < pool.capacity:
+            pool.add(min(16, pool.capacity // NOISINGS), luck)
         pool.add(4, luck)
-        n = BATCHES[references]
-        latents, cells, words = pool.draw(n, luck)
-        words = ["" if luck.words.random() < 0.1 else some for some in words]
-        clean, shown = latents[:, 0], latents[:, 1:]
-        sigma = sample_sigmas(n, luck.noise).to(self.device).view(-1, 1, 1)
-        noise = torch.randn(clean.shape, generator=luck.noise).to(self.device)
+        lesson = pool.draw(BATCHES[references], luck)
+        n, tokens, _ = lesson.noisy.shape
         grid = torch.empty(1, 1, pool.height // 16, pool.width // 16)
         ids = self.pipeline._prepare_latent_ids(grid)
         if references:
             ids = torch.cat([ids, self.pipeline._prepare_image_ids([grid] * references)], dim=1)
         with torch.autocast(self.device.type, torch.bfloat16):
             embeds, text_ids = self.pipeline.encode_prompt(
-                words, self.device, max_sequence_length=PROMPT_TOKENS, text_encoder_out_layers=TEXT_LAYERS
+                lesson.words, self.device, max_sequence_length=PROMPT_TOKENS, text_encoder_out_layers=TEXT_LAYERS
             )
             velocity = self.pipeline.transformer(
-                hidden_states=torch.cat([(1 - sigma) * clean + sigma * noise, shown.flatten(1, 2)], dim=1),
-                timestep=sigma.flatten(),
+                hidden_states=torch.cat([lesson.noisy, lesson.shown], dim=1),
+                timestep=lesson.sigma.flatten(),
                 guidance=None,
                 encoder_hidden_states=embeds,
                 txt_ids=text_ids,
                 img_ids=ids.expand(n, -1, -1).to(self.device),
                 return_dict=False,
-            )[0][:, : clean.shape[1]].float()
-        weight = 1 + (OBJECT_WEIGHT - 1) * cells.unsqueeze(2)  # (n, tokens, 1)
-        loss: Tensor = (weight * (velocity - (noise - clean)).pow(2)).mean() / weight.mean()
+            )[0][:, :tokens].float()
+        weight = 1 + (OBJECT_WEIGHT - 1) * lesson.cells.unsqueeze(2)  # (n, tokens, 1)
+        loss: Tensor = (weight * (velocity - lesson.velocity).pow(2)).mean() / weight.mean()
         return loss
 
     def save(self, folder: Path) -> None:
@@ -242,12 +270,3 @@ class KleinTask:
         self.pipeline.to(dtype=torch.float16)
         self.pipeline.save_pretrained(folder)
         self.pipeline.to(dtype=torch.float32)
-
-
-def sample_sigmas(n: int, generator: torch.Generator) -> Tensor:
-    """Return noise levels (n,) in 0..1: logit-normal, a quarter uniform, shifted as the pipeline does, some less."""
-    sigma = torch.sigmoid(torch.randn(n, generator=generator) + 0.2)
-    even = torch.rand(n, generator=generator)
-    sigma = torch.where(torch.rand(n, generator=generator) < 0.25, even, sigma)
-    shift = torch.where(torch.rand(n, generator=generator) < 0.4, 3.0, SHIFT)
-    return shift * sigma / (1 + (shift - 1) * sigma)

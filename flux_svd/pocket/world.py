@@ -61,6 +61,7 @@ _SIZE_WORDS = {
     "medium": ("medium", "medium sized"),
     "large": ("large", "large", "big", "huge"),
 }
+ALL_TOLD = frozenset({"background", "place", "size", "style"})  # what a caption can mention beside shape and color
 _OPENINGS = ("a picture of ", "an image of ", "a drawing of ", "a photo of ")
 
 
@@ -78,7 +79,7 @@ class Scene:
     place: str = "center"
     outlined: bool = False
     move: tuple[str, str, str] | None = None
-    says: frozenset[str] = frozenset({"background", "place", "size", "style"})
+    says: frozenset[str] = ALL_TOLD
 
     @property
     def centre(self) -> tuple[float, float]:
