@@ -408,7 +408,7 @@ def test_a_film_whose_options_are_chosen_takes_no_time_again(page: VideoPage, de
     for kind, name in (("npy", fingerprint(settled.transitions[0])), ("npy", fingerprint(settled.transitions[1]))):
         desk.session.store.keep_stage(name, kind, b"x")  # type: ignore[arg-type]
     assert desk.seconds(replace(planned(desk, hand), recipes=(settled,))) == 0
-    assert page.look_ahead(board, *values_of(hand))[page.strip].count("about 1 s") == 1
+    assert page.look_ahead(board, *values_of(hand))[page.strip].count("3.75 s · at once") == 1
     assert "time not measured yet" in page.look_ahead(replace(board, choices={}), *values_of(hand))[page.strip]
 
 
