@@ -141,7 +141,7 @@ class ModelSpec:
         return sum(component.bytes_at(precision) for component in self.components)
 
 
-# Weights in fp8, int8 and nf4 are kept by transformers alone, which compute in bf16: see `placing.sizes_of`.
+# Weights in fp8, int8 and nf4 are kept by transformers alone, which compute in bf16: see `ways.sizes_of`.
 BYTES_PER_PARAMETER = {"bf16": 2, "fp16": 2, "fp32": 4, "fp8": 2, "int8": 2, "nf4": 2}
 
 APACHE = Licence(

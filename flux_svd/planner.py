@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -15,15 +15,13 @@ from flux_svd.catalog import (
     IMAGE_FAMILIES,
     MODELS,
     VIDEO_FAMILIES,
-    Family,
     ModelSpec,
-    find_model,
 )
-from flux_svd.errors import InvalidRequest, ModelUnavailable
-from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer, usual_shape
+from flux_svd.choosing import check_available, check_controls, check_sides, choose_model, choose_size
+from flux_svd.errors import InvalidRequest
+from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer
 from flux_svd.memory import Budget
 from flux_svd.methods import ALIGNMENT_ROUNDS, JOIN_SHARE, METHODS
-from flux_svd.placing import can_place, with_encoder, with_file
 from flux_svd.plan import Decision, Inventory, Plan
 from flux_svd.recipe import (
     GivenPicture,
@@ -39,6 +37,7 @@ from flux_svd.recipe import (
 )
 from flux_svd.request import ImageRequest, Request, VideoRequest
 from flux_svd.storing import KINDS, LOWERED
+from flux_svd.ways import with_encoder, with_file
 
 RANDOM_SEED_MAX = 2**32 - 1  # drawn seeds stay exact in a browser's numbers
 
@@ -82,9 +81,9 @@ def installed_versions(*libraries: str) -> Versions:
 def _plan_images(
     request: ImageRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]
 ) -> Plan:
-    spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
+    spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
                    references=len(request.references))
-    width, height = _size(request, spec, spec.size, spec.size_multiple, notes)
+    width, height = choose_size(request, spec, spec.size, spec.size_multiple, notes)
     prompts = [(request.prompt, derive_seed(seed, "image", index)) for index in range(request.count)]
     if request.variation is not None:
         prompts = [(request.prompt, seed)] * request.count
@@ -119,12 +118,12 @@ def _plan_film(
         spec = None
         notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
     else:
-        spec = _choose(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
+        spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
                    references=len(request.references))
-    video = _choose(request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, budget, inventory, notes, like=spec)
+    video = choose_model(request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, budget, inventory, notes, like=spec)
     multiple = max(spec.size_multiple if spec else 1, video.size_multiple)
-    width, height = _size(request, spec or video, spec.film_size if spec else video.size, multiple, notes)
-    _check_sides(width, height, video)
+    width, height = choose_size(request, spec or video, spec.film_size if spec else video.size, multiple, notes)
+    check_sides(width, height, video)
     notes += told
     keyframes, fits = _keyframes(request, spec, line, (width, height), seed, budget, inventory, notes, locked)
     transitions: tuple[TransitionRecipe, ...] = ()
@@ -185,7 +184,7 @@ def _keyframes(
             keyframes.append(recipe)
             if recipe.model not in fits:
                 other = MODELS[recipe.model]
-                _check_available(other, inventory)
+                check_available(other, inventory)
                 fits[other.name] = fit_picture(
                     _with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), budget, notes
                 )
@@ -247,58 +246,6 @@ def _join_share(request: VideoRequest, transitions: tuple[TransitionRecipe, ...]
     return JOIN_SHARE
 
 
-def _choose(
-    name: str, field: str, order: Iterable[str], families: tuple[Family, ...], budget: Budget, inventory: Inventory,
-    notes: list[Decision], like: ModelSpec | None = None, references: int = 0,
-) -> ModelSpec:
-    """Return the named model, or for "auto" the first of `order` that is here and fits; pocket stays with pocket.
-
-    With references only a model that takes them will do; a pocket model does not step in for a large one that takes none.
-    """
-    if name != "auto":
-        spec = find_model(name, field=field, families=families)
-        _check_available(spec, inventory)
-        notes.append(Decision(field.replace("_", " "), spec.name, "as asked"))
-        return spec
-    passed_over: list[str] = []
-    large_without = False
-    for candidate in (MODELS[other] for other in order):
-        if (like is not None and candidate.pocket != like.pocket) or (candidate.pocket and large_without):
-            continue
-        if not candidate.pocket and not inventory.has(candidate):
-            if candidate.name in inventory.on_disk:
-                passed_over.append(f"the licence of {candidate.name} is not accepted yet")
-            continue
-        if references and "references" not in candidate.obeys:
-            passed_over.append(f"{candidate.name} takes no references")
-            large_without |= not candidate.pocket
-            continue
-        if not can_place(candidate, choose_precision(candidate, budget)[0], usual_shape(candidate), budget):
-            passed_over.append(f"{candidate.name} does not fit this machine")
-            continue
-        why = "the best model that is on disk and fits" if not candidate.pocket else (
-            "goes with the pocket image model" if like else "no larger model is ready on this machine")
-        notes.append(Decision(field.replace("_", " "), candidate.name, "; ".join([why, *passed_over])))
-        return candidate
-    raise ModelUnavailable(
-        f"{field}: no model is ready for it. Run: flux-svd models download {next(iter(order))}"
-        + (f" ({'; '.join(passed_over)})" if passed_over else "")
-    )
-
-
-def _check_available(spec: ModelSpec, inventory: Inventory) -> None:
-    if spec.name not in inventory.on_disk:
-        raise ModelUnavailable(
-            f"{spec.name} is not on this disk. Run: flux-svd models download {spec.name} "
-            f"({memory.format_gib(spec.bytes_at('bf16'))}), or use a pocket model."
-        )
-    if not inventory.has(spec):
-        raise ModelUnavailable(
-            f"{spec.name}: its licence is not accepted yet. {spec.licence.allows} Read {spec.licence.url}, then run: "
-            f"flux-svd models accept {spec.name}"
-        )
-
-
 def _begun(request: ImageRequest, recipe: ImageRecipe, seed: int, index: int) -> ImageRecipe:
     """Return the recipe with what it begins at: a stored picture, or noise near that of the seed."""
     if request.start is not None:
@@ -310,57 +257,11 @@ def _begun(request: ImageRequest, recipe: ImageRecipe, seed: int, index: int) ->
     return recipe
 
 
-def _size(
-    request: ImageRequest | VideoRequest, spec: ModelSpec, default: tuple[int, int], multiple: int, notes: list[Decision]
-) -> tuple[int, int]:
-    filled = presets.PRESETS[request.preset].get(spec.name, {}) if request.preset else {}
-    if request.width is not None and request.height is not None:
-        size, why = (request.width, request.height), "as asked"
-    elif request.shape is not None:
-        named = presets.SHAPES[request.shape]
-        scale = presets.scale_of(request.preset, spec.name, default) if isinstance(request, ImageRequest) else 1.0
-        size = presets.size_for(request.shape, default, multiple, spec.size_max, scale)
-        smaller = f"the size of preset {request.preset}" if scale != 1 else f"a size {spec.name} draws"
-        why = named.title if size == (named.width, named.height) else (
-            f"{named.title}: the shape of {named.width} × {named.height} at {smaller}")
-    elif "width" in filled and isinstance(request, ImageRequest):  # films are drawn at the video model's own size
-        size, why = (filled["width"], filled["height"]), f"preset {request.preset}"
-    else:
-        size, why = default, f"the default of {spec.name}"
-    _check_sides(*size, spec)
-    notes.append(Decision("size", f"{size[0]} × {size[1]}", why))
-    return size
-
-
-def _check_sides(width: int, height: int, spec: ModelSpec) -> None:
-    for field, value in (("width", width), ("height", height)):
-        if value > spec.size_max or value % spec.size_multiple:
-            raise InvalidRequest(
-                field, value,
-                f"for {spec.name} a multiple of {spec.size_multiple} from {spec.size_multiple} to {spec.size_max}",
-            )
-
-
 def _image_recipes(
     request: ImageRequest | VideoRequest, spec: ModelSpec, prompts: list[tuple[str, int]], width: int, height: int,
     budget: Budget, inventory: Inventory, notes: list[Decision], references: int,
 ) -> tuple[tuple[ImageRecipe, ...], Fit]:
-    for field, control, given in (
-        ("references", "references", bool(request.references)),
-        ("negative_prompt", "negative_prompt", bool(request.negative_prompt)),
-        ("guidance", "guidance", request.guidance is not None),
-        ("guidance_curve", "guidance", request.guidance_curve is not None),
-        ("cfg_scale", "cfg_scale", request.cfg_scale is not None),
-        ("start", "start", isinstance(request, ImageRequest) and request.start is not None),
-        ("step_cache", "step_cache", request.step_cache is not None),
-        ("model_file", "model_file", request.model_file is not None),
-        ("text_encoder", "text_encoder", request.text_encoder is not None),
-    ):
-        if given and control not in spec.obeys and not (field == "negative_prompt" and "cfg_scale" in spec.obeys):
-            able = ", ".join(row.name for row in MODELS.values() if control in row.obeys)
-            raise InvalidRequest(field, getattr(request, field), f"not with {spec.name}; models that obey it: {able}")
-    if request.negative_prompt and "negative_prompt" not in spec.obeys and request.cfg_scale is None:
-        raise InvalidRequest("cfg_scale", None, f"above 1 with a negative prompt for {spec.name}; steps then take twice as long")
+    check_controls(request, spec)
     _note_references(request, spec, width, height, notes)
     filled = presets.PRESETS[request.preset].get(spec.name, {}) if request.preset else {}
     steps = request.steps if request.steps is not None else filled.get("steps", spec.steps)

@@ -18,17 +18,15 @@ from flux_svd.fitting import choose_precision, fit_film, fit_picture
 from flux_svd.memory import ENCODE_BYTES, GIB, PROCESS_BYTES, Budget, Shape, device_margin, work_of
 from flux_svd.placing import (
     LEVERS,
-    block_bytes,
     can_place,
     fallbacks,
     levers_of,
     place,
     placements,
     room_of,
-    sizes_of,
-    stays,
 )
 from flux_svd.plan import Decision
+from flux_svd.ways import block_bytes, sizes_of, stays
 from tests import full_size
 
 CARDS = [

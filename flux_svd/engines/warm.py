@@ -10,9 +10,9 @@ import psutil
 from flux_svd import weights
 from flux_svd.catalog import MODELS
 from flux_svd.memory import Placement, device_margin
-from flux_svd.placing import sizes_of
 from flux_svd.recipe import Precision
 from flux_svd.storing import LOWERED
+from flux_svd.ways import sizes_of
 
 if TYPE_CHECKING:
     from flux_svd.engines.clip import ClipScorer
@@ -34,9 +34,7 @@ class WarmEngines:
         self._one_pass: dict[Key, LtxEngine | WanEngine] = {}
         self._clip: dict[str, ClipScorer] = {}
 
-    def flux(
-        self, placement: Placement, precision: Precision, model_file: str = "", text_encoder: str = ""
-    ) -> FluxEngine:
+    def flux(self, placement: Placement, precision: Precision, model_file: str = "", text_encoder: str = "") -> FluxEngine:
         from flux_svd.engines.flux import FluxEngine
 
         own = weights.find_model_file(model_file, self._home) if model_file else None
