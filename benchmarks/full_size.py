@@ -2,8 +2,10 @@
 
 Writes the model into a scratch folder once (flux2-klein-4b 16 GB, flux1-dev 34 GB), then times it through a session and through
 the stock pipeline of diffusers, each after a warm-up. Random weights take the time and memory of trained ones; what they draw
-means nothing. `--cap` holds the whole process to so much of the GPU. Not yet run on a GPU.
+means nothing. `--cap` holds the whole process to so much of the GPU. `all` goes through ten plans, each in a process of its own,
+and tells which keep measured peak ≤ predicted ≤ 1.25 × measured. Not yet run on a GPU.
 
+    python -m benchmarks.full_size all --scratch /scratch --untried --json all.json
     python -m benchmarks.full_size flux2-klein-4b --scratch /scratch --runs 5 --json klein.json
     python -m benchmarks.full_size flux1-dev --scratch /scratch --cap 12GB --untried --json dev-12.json
 """
@@ -14,6 +16,8 @@ import argparse
 import gc
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -31,9 +35,18 @@ from flux_svd.store import Store
 from tests import full_size
 from tests.tiny.builders import build_model
 
+PLANS = (  # model and the device memory it is held to; "" is all of it
+    ("flux1-dev", ""), ("flux1-dev", "24GB"), ("flux1-dev", "12GB"), ("flux1-dev", "8GB"),
+    ("flux2-klein-4b", ""), ("flux2-klein-4b", "12GB"), ("flux2-klein-4b", "8GB"),
+    ("flux2-klein-9b", ""), ("flux2-klein-9b", "12GB"), ("svd-xt", "12GB"),
+)  # fmt: skip
+
 
 def main() -> None:
     arguments = read_arguments()
+    if arguments.model == "all":
+        tell({"plans": [time_plan(*plan, arguments) for plan in PLANS]}, arguments.json)
+        return
     spec = find_model(arguments.model, families=(*IMAGE_FAMILIES, "svd"))
     home = arguments.scratch / ("tiny" if arguments.tiny else "full")
     folder = write_model(spec, home, tiny=arguments.tiny)
@@ -48,14 +61,32 @@ def main() -> None:
     result |= {"weights": "tiny and random" if arguments.tiny else "full size, random", "cap_bytes": cap}
     if spec.family != "svd" and not arguments.alone:
         result["bare"] = time_bare(spec, folder, arguments.runs)
+    tell(result, arguments.json)
+
+
+def tell(result: dict[str, Any], file: Path | None) -> None:
     print(json.dumps(result, indent=1))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    if file is not None:
+        file.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def time_plan(model: str, cap: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what one plan took, measured in a process of its own; a failure is part of the answer."""
+    command = [sys.executable, "-m", "benchmarks.full_size", model, "--scratch", str(arguments.scratch)]
+    command += ["--runs", str(arguments.runs), *(["--cap", cap, "--alone"] if cap and not arguments.tiny else [])]
+    command += [f"--{name}" for name in ("untried", "tiny") if getattr(arguments, name)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    told: dict[str, Any] = {"model": model, "cap": cap}
+    if made.returncode != 0:
+        return {**told, "error": made.stderr.strip().splitlines()[-1]}
+    answer = json.loads(made.stdout)
+    measured, predicted = (answer["rows"][0][name] for name in ("peak_bytes", "predicted_peak_bytes"))
+    return {**told, "keeps_its_prediction": measured <= predicted <= 1.25 * measured if measured else None, **answer}
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
+    parser.add_argument("model", help="a model, or all")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the random weights; kept for the next time")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cap", metavar="12GB", help="hold the process to so much device memory")
