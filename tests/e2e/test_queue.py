@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.steps import LONG, held, long_film, picture, settings, status, wait_until_stopping
 
@@ -21,6 +21,13 @@ def go(page: Page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector("#gen", state="attached")
     page.watch.faults[:] = before  # type: ignore[attr-defined]
+
+
+def press(row: Locator, name: str) -> None:
+    """Press a button of a row of the queue. Rows are drawn anew while a job goes on, so none waits for a pointer to arrive."""
+    button = row.locator(f"role=button[name^='{name}']")
+    expect(button).to_be_visible()
+    button.dispatch_event("click")
 
 
 def open_with_a_long_film(open_: Callable[..., Page], address: str, **fields: Any) -> Page:
@@ -120,14 +127,14 @@ def test_the_queue_shows_what_waits_and_does_what_it_is_told(open_: Callable[...
     expect(page.locator("#jobs .running")).to_contain_text(re.compile(r"Step \d+ of \d+"), timeout=LONG)
     expect(second).to_contain_text("2 ahead of you")
     expect(second).to_contain_text("a white <b>cross</b>")
-    second.locator("role=button[name^='Move up']").click()
+    press(second, "Move up")
     expect(second).to_contain_text("1 ahead of you", timeout=LONG)
     expect(first).to_contain_text("2 ahead of you")
-    first.locator("role=button[name^='Pause']").click()
+    press(first, "Pause")
     expect(first).to_contain_text("Paused")
-    second.locator("role=button[name^='Cancel']").click()
+    press(second, "Cancel")
     expect(second).to_contain_text("Stopped")
-    second.locator("role=button[name^='Retry']").click()
+    press(second, "Retry")
     expect(second).to_contain_text("Waiting")
     page.keyboard.press("Escape")
     expect(page.locator("#jobs")).to_be_hidden()
@@ -135,9 +142,9 @@ def test_the_queue_shows_what_waits_and_does_what_it_is_told(open_: Callable[...
     expect(page.locator("#v_stat")).to_contain_text(re.compile(r"Step \d+ of \d+"))  # Escape closed the queue and stopped nothing
     page.keyboard.press("Enter")
     for job in (first, second):
-        job.locator("role=button[name^='Cancel']").click()
+        press(job, "Cancel")
         expect(job).to_contain_text("Stopped")
-    page.locator("#jobs .running [data-act=cancel]").click()
+    press(page.locator("#jobs .running"), "Cancel")
     expect(page.locator("#v_stat")).to_contain_text("Stopped", timeout=LONG)
     page.click("#jobs [data-close]")
     expect(page.locator("#bar .queue")).to_have_text("idle", timeout=LONG)
