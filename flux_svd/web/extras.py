@@ -15,7 +15,7 @@ _NAMES = {
     "variation": "Near the picture of this seed", "start": "Begins at a picture", "strength": "How much of it may change",
     "best_of": "Best of so many", "guidance_curve": "Guidance from first step to last", "cfg_scale": "Real guidance",
     "negative_prompt": "Negative prompt", "step_cache": "Skip blocks that change little", "attention": "Attention",
-    "compiled": "Compiled", "consent": "May use tiles or fp8 when memory runs out", "model_file": "Own transformer",
+    "compiled": "Compiled", "consent": "May use tiles or fewer bits when memory runs out", "model_file": "Own transformer",
     "text_encoder": "Own text encoder",
     "width": "Width", "height": "Height", "shape": "Shape", "preset": "Quality", "steps": "Steps of a keyframe",
     "guidance": "Guidance", "references": "References", "keep_subject": "Keyframes not drawn after the first",

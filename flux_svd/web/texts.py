@@ -137,9 +137,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "Attention": ("Atención", "Attention", "Attention-Verfahren", "注意力"),
     "Compiled": ("Compilado", "Compilé", "Übersetzt", "已编译"),
-    "May use tiles or fp8 when memory runs out": (
-        "Puede usar teselas o fp8 si falta memoria", "Peut découper ou passer en fp8 si la mémoire manque",
-        "Darf kacheln oder fp8 nehmen, wenn Speicher fehlt", "内存不足时可分块或用 fp8",
+    "May use tiles or fewer bits when memory runs out": (
+        "Puede usar teselas o menos bits si falta memoria", "Peut découper ou prendre moins de bits si la mémoire manque",
+        "Darf kacheln oder weniger Bits nehmen, wenn Speicher fehlt", "内存不足时可分块或用更少的位数",
     ),
     "Own transformer": (
         "Transformer propio", "Transformer personnel", "Eigener Transformer", "自备的 Transformer",

@@ -88,9 +88,12 @@ def test_a_folder_that_is_no_such_encoder_is_refused(
         FluxEngine(MODELS[NAME], folder_of(NAME), placement(NAME), "fp32", encoder_file=folder / "model.safetensors")
 
     whole = {name: tensor.clone() for name, tensor in made.state_dict().items() if "embed_tokens" not in name}
-    save_file({name: tensor for name, tensor in whole.items() if "projection" not in name}, folder / "model.safetensors")
-    with pytest.raises(ModelUnavailable, match="no projection to the 16 features"):
-        load()
+    last = "final_projection.3.weight"
+    without = {name: tensor for name, tensor in whole.items() if "projection" not in name}
+    for given in (without, {**whole, last: whole[last][:8].clone()}):  # none, and one to another width
+        save_file(given, folder / "model.safetensors")
+        with pytest.raises(ModelUnavailable, match="no projection to the 16 features"):
+            load()
     save_file({name: tensor for name, tensor in whole.items() if "block.2" not in name}, folder / "model.safetensors")
     with pytest.raises(ModelUnavailable, match=r"encoder\.block\.2"):
         load()
