@@ -21,9 +21,9 @@ from flux_svd.engines.flux import FluxEngine
 from flux_svd.engines.svd import SvdEngine
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.memory import GIB, Placement
-from flux_svd.ways import sizes_of
 from flux_svd.request import make_request
 from flux_svd.session import Session
+from flux_svd.ways import sizes_of
 from tests.tiny.builders import build_model
 
 
