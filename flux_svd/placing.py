@@ -111,8 +111,11 @@ def _refusal(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> s
 
 
 def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
-    """Return, as an advice, the first change that fits: an untried lever, a smaller size, a smaller model."""
+    """Return, as an advice, each change that fits: a smaller size, an untried lever, one with consent; else a smaller model."""
     advice = []
+    smaller = next((row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget)), None)
+    if smaller is not None:
+        advice.append(f"It fits at {smaller.width} × {smaller.height}.")
     untried = next((row for row in placements(spec, precision, shape, budget) if not is_tried(row, budget)), None)
     if untried is not None and untried.device == budget.device:
         needed = format_gib(untried.peak_bytes)
@@ -130,10 +133,6 @@ def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budg
             break
     if advice:
         return " ".join(advice)
-    sizes = (row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget))
-    fitting = next(sizes, None)
-    if fitting is not None:
-        return f"It fits at {fitting.width} × {fitting.height}."
     if shape.references and can_place(spec, precision, replace(shape, references=shape.references - 1), budget):
         return "It fits with one reference fewer."
     others = [row for row in MODELS.values() if row.family != "clip" and row.makes_films == spec.makes_films]
