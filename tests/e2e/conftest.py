@@ -1,4 +1,4 @@
-"""An app and a browser for all tests of a process, and pages that may log no error and ask no other host."""
+"""An app and a browser for all browser tests of a process, and pages that may log no error and ask no other host."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.e2e.browser import open_browser, open_page, running_app
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_app(tmp_path_factory.mktemp("app")) as address:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """A browser that is closed before other tests of the process begin: an event loop runs as long as it is open."""
     with sync_playwright() as playwright:
         browser = open_browser(playwright)
         yield browser
