@@ -192,6 +192,18 @@ def test_every_field_of_a_request_has_a_place_or_a_name() -> None:
             assert drawn({name: field.default}), name
 
 
+def test_choosing_a_model_leaves_a_shape_it_has_alone(page: CreatePage) -> None:
+    """Its event may have been sent with the shape that settings coming back have just replaced."""
+
+    def told(shape: str) -> dict[str, Any]:
+        radio = page.choose_model("pocket-flux", shape, None, Results())[0]
+        given: dict[str, Any] = radio._constructor_args[0]
+        return given
+
+    assert "value" not in told("5:3")
+    assert told("16:9")["value"] == "1:1"  # not one of its two
+
+
 # What can be done with a picture.
 
 

@@ -259,10 +259,12 @@ class CreatePage:
         return "".join(notes)
 
     def choose_model(self, name: str, shape: str, effort: Preset | None, now: Results) -> list[Any]:
+        """Show what the model obeys. A shape it has stays unsaid: settings that are coming back may just be filling it in."""
         spec = self.desk.resolve(name)
         choices = fields.shape_choices(spec, shape)
+        other = {} if shape in dict(choices).values() else {"value": SQUARE}
         return [
-            gr.Radio(choices=choices, value=shape if shape in dict(choices).values() else SQUARE),
+            gr.Radio(choices=choices, **other),
             gr.Textbox(placeholder=str(fields.steps_of(spec, effort))),
             gr.Textbox(placeholder=f"{spec.guidance:g}", visible="guidance" in spec.obeys),
             gr.Textbox(visible="negative_prompt" in spec.obeys),
