@@ -78,7 +78,7 @@ def time_plan(model: str, cap: str, arguments: argparse.Namespace) -> dict[str, 
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     told: dict[str, Any] = {"model": model, "cap": cap}
     if made.returncode != 0:
-        return {**told, "error": made.stderr.strip().splitlines()[-1]}
+        return {**told, "error": made.stderr.strip().rpartition("\n")[2], "exit_status": made.returncode}
     answer = json.loads(made.stdout)
     measured, predicted = (answer["rows"][0][name] for name in ("peak_bytes", "predicted_peak_bytes"))
     return {**told, "keeps_its_prediction": measured <= predicted <= 1.25 * measured if measured else None, **answer}

@@ -33,6 +33,7 @@ KINDS: dict[Stored, Kind] = {
 }
 # Made of the published weights, higher precision first; pixels change.
 LOWERED: tuple[Literal["fp8", "int8", "nf4"], ...] = ("fp8", "int8", "nf4")
+BY_LIBRARY: tuple[Stored, ...] = ("int8", "nf4")  # those a library makes while it reads; no plain tensors, so never streamed
 
 
 def installed_kinds() -> frozenset[Stored]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from flux_svd.catalog import Component, ModelSpec
 from flux_svd.memory import GIB, PROCESS_BYTES, Device, Placement, Work
-from flux_svd.storing import KINDS, LOWERED, Stored
+from flux_svd.storing import BY_LIBRARY, KINDS, LOWERED, Stored
 
 FOLDED_BYTES = GIB * 3 // 10  # what folded modulation computes: 2.1 MB a step and branch in FLUX.1, of 150 steps
 BLOCKS_IN_FLIGHT = 2  # the one that computes and the one that is being copied
@@ -30,7 +30,7 @@ def ways_on(device: Device, spec: ModelSpec, precision: str, work: Work, levers:
         # One layer's weights are widened while it computes; no layer is larger than a block.
         widened = 2 * max(size for _, size in core.blocks) if held in LOWERED or core.file_bytes else 0
         own = replace(work, denoise_bytes=work.denoise_bytes + widened)
-        if device == "cuda" and (held in ("int8", "nf4") or core.file_bytes):
+        if device == "cuda" and (held in BY_LIBRARY or core.file_bytes):
             yield from _kept_by_library(spec, held, own, streams="stream" in levers)
             continue
         for fold in folds:
@@ -46,7 +46,7 @@ def sizes_of(spec: ModelSpec, precision: str, *, fold: bool = False) -> dict[str
     counts = [*(count for count, _ in core.blocks), 1]
     if precision == "fp8":  # what is not wide takes one byte instead of two
         sizes[core.folder] -= core.parameters - sum(count * size for count, size in zip(counts, core.wide, strict=True))
-    if precision in ("int8", "nf4"):
+    if precision in BY_LIBRARY:
         sizes[core.folder] = int(core.parameters * KINDS[_stored(spec, precision)].parameter_bytes)
     if fold:
         gone = sum(count * size for count, size in zip(counts, core.modulation, strict=True))

@@ -34,7 +34,7 @@ from flux_svd.errors import BadOutput, InvalidRequest
 from flux_svd.memory import Placement
 from flux_svd.progress import OnStep
 from flux_svd.recipe import ImageRecipe, Precision
-from flux_svd.storing import Stored
+from flux_svd.storing import BY_LIBRARY, Stored
 
 PIPELINES: dict[Family, Any] = {
     "flux1": FluxPipeline,
@@ -203,7 +203,7 @@ class FluxEngine:
         else:
             if self._layers_read is not None:
                 parts["text_encoder"] = read_part(self._folder, "text_encoder", self._precision, self._layers_read)
-            if self._model_file is not None or self._stored in ("int8", "nf4"):
+            if self._model_file is not None or self._stored in BY_LIBRARY:
                 parts["transformer"] = self._read_transformer()
             if self._encoder_file is not None:
                 parts["text_encoder_2"] = self._read_own_encoder(self._encoder_file)
@@ -218,7 +218,7 @@ class FluxEngine:
                 continue
             model = self._pared(name, getattr(pipeline, name))
             setattr(pipeline, name, model)
-            by_library = name == "transformer" and (self._is_gguf or self._stored in ("int8", "nf4"))  # no plain tensors
+            by_library = name == "transformer" and (self._is_gguf or self._stored in BY_LIBRARY)  # no plain tensors
             if name == "vae" or self._placement.offload == "none" or by_library:
                 settle(model, self._device)
             elif name == "transformer" and self._placement.offload == "stream":
@@ -248,7 +248,7 @@ class FluxEngine:
         if self._model_file is not None:
             read = read_gguf if self._is_gguf else read_transformer
             return read(self._model_file, self._folder, self._precision)
-        if self._stored in ("int8", "nf4"):
+        if self._stored in BY_LIBRARY:
             return read_quantised(self._folder, self._stored, self._precision)
         return read_part(self._folder, "transformer", self._precision)
 
