@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from flux_svd.engines.placement import engine_errors
+from flux_svd.errors import OutOfMemory
+
 LONG_SIDE = 256  # pixels; enough to recognise a scene, and 1/16 of the work of decoding 1024 × 1024
 INTERVAL = 0.5  # seconds between two previews at least: a page polls about once a second
 STRIP_FRAMES = 4
@@ -20,6 +24,8 @@ WORK_SHARE = 0.03  # of the time may go into previews; host overhead as a whole 
 
 class Preview:
     """Decodes an estimate of the clean latents now and then, within `INTERVAL` and `WORK_SHARE`.
+
+    Where memory does not suffice for one, there are no more: a preview is worth no rung.
 
     Args:
         decode: unscaled latents (1, c, h, w) → picture (1, 3, H, W) in −1 … 1.
@@ -38,7 +44,12 @@ class Preview:
         begun = self._clock()
         if begun < self._due:
             return None
-        picture = to_webp(self._decode(_folded(estimate(), self._scale)))
+        try:
+            with engine_errors():
+                picture = to_webp(self._decode(_folded(estimate(), self._scale)))
+        except OutOfMemory:
+            self._due = math.inf
+            return None
         ended = self._clock()
         self._due = ended + max(INTERVAL, (ended - begun) * (1 / WORK_SHARE - 1))
         return picture

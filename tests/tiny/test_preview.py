@@ -42,7 +42,8 @@ def test_steps_between_the_first_and_the_last_show_a_preview(name: str, folder_o
     assert Image.open(io.BytesIO(shown[1])).size == (SIDE, SIDE)
 
 
-def test_a_fast_picture_shows_none(folder_of: FolderOf) -> None:
+def test_a_fast_picture_shows_none(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "INTERVAL", 3600)
     _, shown = draw(FluxEngine(MODELS["flux1-schnell"], folder_of("flux1-schnell"), placement("flux1-schnell"), "fp32"))
     assert shown == [None] * 4
 
@@ -61,6 +62,24 @@ def test_previews_change_nothing_in_the_picture(folder_of: FolderOf, monkeypatch
     with_previews, shown = draw(engine)
     assert shown[1] is not None
     assert np.array_equal(without, with_previews)
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_a_preview_that_finds_no_memory_is_the_last_and_the_picture_goes_on(
+    folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FluxEngine(MODELS["flux2-klein-4b"], folder_of("flux2-klein-4b"), placement("flux2-klein-4b"), "fp32")
+    wanted, _ = draw(engine)
+    asked = []
+
+    def decode(self: FluxPreview, latents: torch.Tensor) -> torch.Tensor:
+        asked.append(latents.shape)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(FluxPreview, "_decode", decode)
+    drawn, shown = draw(engine)
+    assert np.array_equal(drawn, wanted)
+    assert (shown, len(asked)) == ([None] * 4, 1)
 
 
 @pytest.mark.parametrize("name", DISTILLED)
