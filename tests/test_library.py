@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,114 @@ def _throw_and_restore(outputs: Path, home: Path, fault: failpoints.Fault, numbe
         library.restore(library.delete(outputs / "2026-11-20" / "a.png"))
     except (DiskFull, OSError):
         os._exit(3)
+    os._exit(0)
+
+
+def tagged(outputs: Path, tag: str) -> Path:
+    """Save the result "a" anew, as a job that is carried out again does: over what has the name; its sidecar tells the tag."""
+    return put(outputs, "a", owner=tag)
+
+
+def tag_of(path: Path) -> str:
+    return str(files.read_json(path.with_name(path.name + ".json")).get("owner", ""))
+
+
+def in_trash(outputs: Path, thrown: str) -> str:
+    return tag_of(outputs / ".trash" / thrown / "a.png")
+
+
+def test_a_result_that_takes_the_name_of_a_thrown_one_stays_at_every_opening(outputs: Path, home: Path) -> None:
+    library = Library(outputs, home)
+    library.add(tagged(outputs, "first"))
+    thrown = library.delete(outputs / "2026-11-20" / "a.png")
+    again = tagged(outputs, "second")
+    library.add(again)
+    for _ in range(2):
+        reopened = Library(outputs, home)
+        assert (tag_of(again), in_trash(outputs, thrown), reopened.count()) == ("second", "first", 1)
+    with pytest.raises(InvalidRequest, match="another file has it"):
+        reopened.restore(thrown)
+
+
+def test_a_restored_result_stays_where_another_of_its_name_is_in_the_trash(outputs: Path, home: Path) -> None:
+    library, thrown = Library(outputs, home), []
+    for tag in ("first", "second"):
+        path = tagged(outputs, tag)
+        library.add(path)
+        thrown.append(library.delete(path))
+    library.restore(thrown[0])
+    for _ in range(2):
+        reopened = Library(outputs, home)
+        assert (tag_of(path), in_trash(outputs, thrown[1]), reopened.count()) == ("first", "second", 1)
+        assert [one.id for one in reopened.trash()] == [thrown[1]]
+    path.unlink()
+    path.with_name("a.png.json").unlink()
+    assert tag_of(reopened.restore(thrown[1])) == "second"
+
+
+def test_what_an_older_version_threw_away_stays_in_the_trash(outputs: Path, home: Path) -> None:
+    inside = outputs / ".trash" / "20261120-101010-abcdef"
+    old = tagged(outputs, "first")
+    parts = ["2026-11-20/a.png", "2026-11-20/a.png.json"]
+    files.write_json(inside / "manifest.json", {"wish": "delete", "files": parts, "at": 1e9})
+    for name in parts:
+        files.move(outputs / name, inside / Path(name).name)
+    tagged(outputs, "second")
+    library = Library(outputs, home, now=lambda: 1e9)
+    assert (tag_of(old), in_trash(outputs, inside.name), library.count()) == ("second", "first", 1)
+
+
+def test_what_an_older_version_had_only_begun_to_throw_away_is_thrown(outputs: Path, home: Path) -> None:
+    inside = outputs / ".trash" / "20261120-101010-abcdef"
+    tagged(outputs, "first")
+    told = {"wish": "delete", "files": ["2026-11-20/a.png", "2026-11-20/a.png.json"], "at": 1e9}
+    files.write_json(inside / "manifest.json", told)
+    library = Library(outputs, home, now=lambda: 1e9)
+    assert (in_trash(outputs, inside.name), library.count()) == ("first", 0)
+
+
+@pytest.mark.parametrize("what", ["delete", "restore", "empty"])
+def test_a_result_of_the_same_name_made_after_a_crash_at_any_point_is_neither_moved_nor_overwritten(
+    what: str, outputs: Path, home: Path
+) -> None:
+    path = outputs / "2026-11-20" / "a.png"
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        for folder in (outputs, home):
+            shutil.rmtree(folder, ignore_errors=True)
+        tagged(outputs, "first")
+        child = multiprocessing.get_context("fork").Process(target=_crash, args=(outputs, home, what, number))
+        child.start()
+        child.join(60)
+        assert child.exitcode in (0, -9)
+        ended = child.exitcode == 0
+        was_free = not path.exists()
+        tagged(outputs, "second")
+        for _ in range(2):
+            library = Library(outputs, home)
+            left = {tag_of(one) for one in outputs.rglob("a.png")}
+            if was_free or what == "restore":  # else the wish to throw what has the name may be carried out
+                assert tag_of(path) == "second", f"point {number}"
+            assert "second" in left, f"point {number}"
+            assert (library.problems(), library.damaged_trash()) == ([], []), f"point {number}"
+            if what == "restore" and was_free:
+                assert left == {"first", "second"}, f"point {number}"
+            library.close()
+    assert number > 8
+
+
+def _crash(outputs: Path, home: Path, what: str, number: int) -> None:
+    library = Library(outputs, home)
+    if what == "delete":
+        failpoints.arm("kill", number)
+    thrown = library.delete(outputs / "2026-11-20" / "a.png")
+    if what != "delete":
+        failpoints.arm("kill", number)
+    if what == "restore":
+        library.restore(thrown)
+    elif what == "empty":
+        library.empty_trash(older_than_seconds=-1)
     os._exit(0)
 
 
