@@ -4,6 +4,7 @@ the truth; the index is made again from them whenever it is lost. Knows no engin
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from flux_svd.request import Request, make_request
 from flux_svd.results import read_row, scan, sidecar_of
 from flux_svd.trash import KEPT_SECONDS, Thrown, Trash
 
+_LOG = logging.getLogger(__name__)
 KEYFRAME_MARK = "_keyframe-"  # in the names of files that films leave beside them
 
 
@@ -229,11 +231,18 @@ class Library:
         return self.count()
 
     def needed_stages(self) -> set[str]:
-        """Return the fingerprints of the stages of starred results, which stay for the next change of them."""
+        """Return the fingerprints of the stages of starred results, which stay for the next change of them.
+
+        Those of a result that is damaged, or of another version, cannot be known.
+        """
         names: set[str] = set()
         for item in self.search(starred=True, limit=-1):
             if not item.problem:
-                recipe = load_recipe(item.path, enlarged=True)
+                try:
+                    recipe = load_recipe(item.path, enlarged=True)
+                except InvalidRequest as error:
+                    _LOG.warning("the stages of %s cannot be kept: %s", item.path, error)
+                    continue
                 names |= film_stage_names(recipe) if isinstance(recipe, VideoRecipe) else {fingerprint(recipe)}
         return names
 

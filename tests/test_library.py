@@ -386,6 +386,22 @@ def test_starred_results_keep_their_stages(outputs: Path, home: Path) -> None:
     assert needed_stages(outputs / "elsewhere", home) == set()
 
 
+def test_a_starred_result_of_another_version_does_not_cost_the_others_their_stages(
+    outputs: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = Library(outputs, home)
+    for path in (put(outputs, "a"), put_film(outputs, "film")):
+        library.add(path)
+        library.star(path)
+    other = outputs / "2026-11-20" / "a.png"
+    told = other.stat()
+    other.write_bytes(other.read_bytes().replace(b"flux_svd", b"flux_sXX"))
+    os.utime(other, ns=(told.st_atime_ns, told.st_mtime_ns))
+    assert library.item(other).problem == ""
+    assert library.needed_stages() == stage_names(film_of(prompt="a dog running")[0])
+    assert "a.png" in caplog.text
+
+
 def test_a_sidecar_of_an_older_version_is_still_read(outputs: Path, home: Path) -> None:
     path = put(outputs, "a")
     told = json.loads((path.parent / "a.png.json").read_text())
