@@ -198,6 +198,23 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_at_its_next_sign(l
     assert ledger.job(runs).state == "queued"
 
 
+@pytest.mark.parametrize("then", ["pause", "resume", "a full disk"])
+def test_a_cancel_is_final(then: str, ledger: Ledger) -> None:
+    job = ledger.submit(PLAN)
+    claim = claimed(ledger)
+    ledger.pause(job)
+    ledger.cancel(job)
+    if then == "a full disk":
+        assert ledger.pause_for(claim, "the disk is full")
+    else:
+        with pytest.raises(InvalidRequest):
+            (ledger.pause if then == "pause" else ledger.resume)(job)
+        ledger.cancel(job)
+        assert ledger.beat(claim) == "cancel"
+        ledger.stop(claim)
+    assert ledger.job(job).state == "cancelled"
+
+
 def test_a_cancelled_job_whose_worker_died_is_cancelled(ledger: Ledger) -> None:
     job = ledger.submit(PLAN)
     claimed(ledger, "w")
