@@ -351,3 +351,14 @@ def test_a_starred_result_of_another_version_fails_no_later_run(faked: Faked, ho
     [again] = session.run(plan(session, seed=8))
     assert again.path.is_file()
     assert not [path for path in session.store.stages.rglob("*") if path.is_file()]  # it was evicted all the same
+
+
+@pytest.mark.parametrize("which", ["outputs", "home"])
+def test_a_run_into_a_folder_that_cannot_be_used_says_which(which: str, faked: Faked, home: Path, outputs: Path) -> None:
+    session, _ = faked
+    planned = plan(session)
+    folder = outputs if which == "outputs" else home / "locks"
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file")
+    with pytest.raises(StorageFailed, match=f"{folder} cannot be used"):
+        session.run(planned)
