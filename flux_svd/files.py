@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from flux_svd.errors import DiskFull, StorageFailed
 from flux_svd.failpoints import pass_point
 
@@ -111,6 +113,19 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+@contextmanager
+def changed_json(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the object in `path` to be changed, and write it if it was; no other process changes it meanwhile."""
+    locks = path.parent / "locks"
+    make_folder(locks)
+    with _owned(locks / f"{path.name}.lock"):
+        value = read_json(path)
+        before = json.dumps(value, sort_keys=True)
+        yield value
+        if json.dumps(value, sort_keys=True) != before:
+            write_json(path, value)
 
 
 def remove_leftovers(folder: Path) -> int:
@@ -292,6 +307,17 @@ def disk_full(path: Path, needed: int) -> DiskFull:
     amount = f"{max(missing or needed, _LEAST) / 2**20:.1f} MiB"
     told = f"at least {amount} more" if missing else f"room for {amount}"
     return DiskFull(f"{place}: the disk is full; free {told} and go on. What was finished is kept.")
+
+
+@contextmanager
+def _owned(lock: Path) -> Iterator[None]:
+    owned = FileLock(lock, thread_local=False)
+    with usable(lock.parent):
+        owned.acquire()
+    try:
+        yield
+    finally:
+        owned.release()
 
 
 def unusable(folder: Path, error: OSError) -> StorageFailed:

@@ -73,9 +73,8 @@ def need_folder(spec: ModelSpec, home: Path) -> Path:
 
 def accept_licence(spec: ModelSpec, home: Path) -> None:
     """Record that the user accepts the licence of `spec`, with the time."""
-    accepted = files.read_json(home / "licences.json")
-    accepted[spec.licence.id] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    files.write_json(home / "licences.json", accepted)
+    with files.changed_json(home / "licences.json") as accepted:
+        accepted[spec.licence.id] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def download(spec: ModelSpec, home: Path) -> Path:
@@ -187,7 +186,8 @@ def _keep(path: Path, home: Path, words: bytes, facts: dict[str, int]) -> str:
         while piece := opened.read(2**24):
             digest.update(piece)
     name = digest.hexdigest()
-    files.write_json(home / "model_files.json", {**known, name: row})
+    with files.changed_json(home / "model_files.json") as known:
+        known[name] = row
     return name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import multiprocessing
 import os
 import struct
 import weakref
@@ -334,3 +335,29 @@ def test_what_goes_wrong_in_the_work_of_a_scratch_folder_is_not_blamed_on_it(tmp
     with pytest.raises(FileNotFoundError), files.written_temporarily(tmp_path, b"x"):
         raise FileNotFoundError
     assert list(tmp_path.iterdir()) == []
+
+
+def _learn(home: Path, name: str) -> None:
+    for number in range(20):
+        Store(home).learn_seconds(f"{name}{number}", 1.0)
+
+
+def test_two_processes_that_learn_at_once_lose_nothing_of_each_other(home: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_learn, args=(home, name)) for name in "xyz"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    assert len(files.read_json(home / "times.json")) == 60
+
+
+def test_json_that_did_not_change_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with files.changed_json(path) as told:
+        told["a"] = 1
+    before = path.stat().st_ino
+    with files.changed_json(path) as told:
+        told["a"] = 1
+    assert (path.stat().st_ino, files.read_json(path)) == (before, {"a": 1})
