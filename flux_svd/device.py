@@ -55,7 +55,8 @@ def record_levers(home: Path, device_name: str, levers: Iterable[str]) -> None:
     new = set(levers) - set(files.read_json(home / "levers.json").get(device_name) or ())
     if new:
         with files.changed_json(home / "levers.json") as known:
-            known[device_name] = {**dict.fromkeys(sorted(new), datetime.date.today().isoformat()), **(known.get(device_name) or {})}
+            today = datetime.date.today().isoformat()
+            known[device_name] = {**dict.fromkeys(sorted(new), today), **(known.get(device_name) or {})}
 
 
 def cpu_name() -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import json
 import logging
 import queue
@@ -28,7 +29,7 @@ from flux_svd.clock import Clock
 from flux_svd.encode import iterate_film
 from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, DiskFull, DoesNotFit, EncodingFailed, FluxSvdError, UnreadableFile
-from flux_svd.judging import thin
+from flux_svd.judging import thinning
 from flux_svd.lock import DeviceLock
 from flux_svd.metrics.film import FilmReport
 from flux_svd.pictures import read_picture
@@ -309,7 +310,7 @@ def _pictures_in(path: Path) -> list[Image.Image]:
     if head[4:8] != b"ftyp":
         return [read_picture(path, field="file")]
     try:
-        frames = [Image.fromarray(frame) for frame in iterate_film(path)]
+        every = thinning(sum(1 for _ in iterate_film(path)))  # decoded twice, so that few frames are held at once
+        return [Image.fromarray(frame) for frame in itertools.islice(iterate_film(path), 0, None, every)]
     except EncodingFailed as error:
         raise UnreadableFile("file", str(path), f"a film that decodes ({error})") from None
-    return thin(frames)

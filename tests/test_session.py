@@ -8,12 +8,17 @@ import json
 import os
 import threading
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from flux_svd import device, job
+from flux_svd import session as session_module
 from flux_svd.artifact import ImageArtifact, VideoArtifact, load_request
 from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest, OutOfMemory, StorageFailed
 from flux_svd.library import Library
@@ -362,3 +367,23 @@ def test_a_run_into_a_folder_that_cannot_be_used_says_which(which: str, faked: F
     folder.write_text("a file")
     with pytest.raises(StorageFailed, match=f"{folder} cannot be used"):
         session.run(planned)
+
+
+def test_a_long_film_is_thinned_while_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+    most = 0
+
+    def decoded(path: Path) -> Iterator[NDArray[np.uint8]]:
+        nonlocal most
+        for number in range(1000):
+            frame = np.full((8, 8, 3), number % 256, np.uint8)
+            alive[number] = frame
+            most = max(most, len(alive))
+            yield frame
+
+    monkeypatch.setattr(session_module, "iterate_film", decoded)
+    film_file = tmp_path / "x.mp4"
+    film_file.write_bytes(b"\0\0\0\x08ftypisom")
+    shown = session_module._pictures_in(film_file)
+    assert [np.asarray(one)[0, 0, 0] for one in shown] == [number % 256 for number in range(0, 1000, 15)]
+    assert most < 80
