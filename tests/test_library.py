@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -374,6 +375,20 @@ def test_two_processes_share_one_library(outputs: Path, home: Path) -> None:
     library = Library(outputs, home)
     assert len(library.search(starred=True)) == library.count() == 20
     assert (library.problems(), library.trash()) == ([], [])
+
+
+def test_two_threads_change_one_library_one_after_the_other(outputs: Path, home: Path) -> None:
+    library = Library(outputs, home)
+    path = put(outputs, "a")
+    library.add(path)
+    star = threading.Thread(target=library.star, args=(path,))
+    with library._alone():
+        star.start()
+        star.join(1)
+        assert star.is_alive()
+        assert not library.item(path).starred
+    star.join(60)
+    assert library.item(path).starred
 
 
 def test_starred_results_keep_their_stages(outputs: Path, home: Path) -> None:
