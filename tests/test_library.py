@@ -99,6 +99,35 @@ def test_new_changed_and_removed_files_are_noticed_and_others_not_read_again(out
     assert "e" in names(library.search())
 
 
+def test_of_ten_thousand_results_only_what_changed_is_read_again(
+    outputs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = put(outputs, "a")
+    data, told = first.read_bytes(), (first.parent / "a.png.json").read_bytes()
+    for number in range(9_999):
+        (first.parent / f"{number}.png").write_bytes(data)
+        (first.parent / f"{number}.png.json").write_bytes(told)
+    read: list[Path] = []
+
+    def counted(path: Path) -> dict[str, Any]:
+        read.append(path)
+        return dict(json.loads(path.read_bytes()))
+
+    monkeypatch.setattr(files, "read_json", counted)
+    library = Library(outputs, home)
+    assert (library.count(), len(read)) == (10_000, 10_000)
+    library.close()
+    read.clear()
+    library = Library(outputs, home)
+    assert (library.count(), library.reconcile(), read) == (10_000, 0, [])
+    assert len(library.search("circle red", limit=-1)) == 10_000
+    library.close()
+    (first.parent / "7.png").write_bytes(data)
+    library = Library(outputs, home)
+    assert [path.name for path in read] == ["7.png.json"]
+    assert (library.count(), library.problems()) == (10_000, [])
+
+
 @pytest.mark.parametrize("loss", ["lost", "damaged"])
 def test_a_lost_or_damaged_index_is_made_again_with_its_stars(loss: str, outputs: Path, home: Path) -> None:
     for name in "abc":
