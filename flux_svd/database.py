@@ -23,7 +23,9 @@ from flux_svd.errors import StorageFailed
 from flux_svd.failpoints import pass_point
 
 BUSY_SECONDS = 10.0
-_NETWORK = ("nfs", "cifs", "smb", "afs", "afp", "webdav", "ncp", "ceph", "gluster", "lustre", "gpfs", "beegfs", "fuse.sshfs")
+_NETWORK = ("nfs", "cifs", "smb", "afs", "afp", "webdav", "ncp", "ceph", "gluster", "lustre", "gpfs", "beegfs", "9p", "fuse.")
+# What begins so and is a layer over a disk of this machine. Disks themselves (NTFS, exFAT) are of the kind fuseblk.
+_LAYERS = ("fuse.fuse-overlayfs", "fuse.overlay", "fuse.bindfs", "fuse.mergerfs", "fuse.gocryptfs", "fuse.encfs")
 
 
 class Database:
@@ -128,9 +130,12 @@ class Database:
         return connection
 
     def _move_aside(self) -> None:
-        """Give the damaged file and what belongs to it another name; nothing of it is lost or overwritten."""
+        """Give the damaged file and what belongs to it another name; nothing of it is lost or overwritten.
+
+        The file itself goes last: a crash before that must not leave its log beside a new one.
+        """
         stamp = datetime.datetime.now().strftime("damaged-%Y%m%d-%H%M%S-%f")
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("-wal", "-shm", ""):
             part = self.path.with_name(self.path.name + suffix)
             if part.exists():
                 files.move(part, part.with_name(f"{self.path.name}.{stamp}{suffix}"))
@@ -143,13 +148,14 @@ def refuse_network(path: Path) -> None:
     Raises:
         StorageFailed: it names the file system and what to do.
     """
-    place = path.absolute()
+    place = path.resolve()  # a link may lead to another file system
     best, kind = "", ""
     for mount in psutil.disk_partitions(all=True):
         point = mount.mountpoint.rstrip("/") or "/"
         if (place == Path(point) or Path(point) in place.parents) and len(point) >= len(best):
             best, kind = point, mount.fstype.lower()
-    if kind.startswith(_NETWORK):
+    # A sandbox (gVisor) shows its own disk as 9p, at the root.
+    if kind.startswith(_NETWORK) and not kind.startswith(_LAYERS) and (kind, best) != ("9p", "/"):
         raise StorageFailed(
             f"{place.parent} is on a network file system ({kind} at {best}), where the job ledger and the library cannot be "
             "kept safely. Set FLUX_SVD_HOME to a folder on a disk of this machine; results may stay on the network."

@@ -52,11 +52,11 @@ def held(home: Path, device_bytes: int, host_bytes: int) -> Iterator[None]:
 
 def record_levers(home: Path, device_name: str, levers: Iterable[str]) -> None:
     """Record that ways to place a model have run on such a device: from then on plans may take them by themselves."""
-    known = files.read_json(home / "levers.json")
-    new = sorted(set(levers) - set(known.get(device_name, {})))
+    new = set(levers) - set(files.read_json(home / "levers.json").get(device_name) or ())
     if new:
-        dated = dict.fromkeys(new, datetime.date.today().isoformat())
-        files.write_json(home / "levers.json", {**known, device_name: {**known.get(device_name, {}), **dated}})
+        with files.changed_json(home / "levers.json") as known:
+            today = datetime.date.today().isoformat()
+            known[device_name] = {**dict.fromkeys(sorted(new), today), **(known.get(device_name) or {})}
 
 
 def cpu_name() -> str:

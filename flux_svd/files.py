@@ -1,7 +1,7 @@
 """Files that are whole or absent: written under a temporary name, flushed to disk, renamed, and the folder flushed.
 
 When a function here returns, what it wrote survives a power cut. Temporary files are locked while their writer lives, so
-that whoever cleans up can tell a dead process's from a living one's.
+that whoever cleans up can tell a dead process's from a living one's. What the operating system refuses becomes our error here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flux_svd.errors import DiskFull
+from filelock import FileLock
+
+from flux_svd.errors import DiskFull, StorageFailed
 from flux_svd.failpoints import pass_point
 
 TEMPORARY = ".writing-"  # how the name of every unfinished file begins
@@ -28,8 +30,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises:
         DiskFull: there is no room.
+        StorageFailed: the folder cannot be used.
     """
-    with _told_when_full(path, len(data)):
+    with usable(path.parent, len(data)):
         with written_temporarily(path.parent, data) as temporary:
             pass_point()
             temporary.replace(path)
@@ -43,8 +46,9 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
 
     Raises:
         DiskFull: there is no room.
+        StorageFailed: the folder cannot be used.
     """
-    with _told_when_full(folder, len(data)):
+    with usable(folder, len(data)):
         with written_temporarily(folder, data) as temporary:
             pass_point()
             number = 1
@@ -68,7 +72,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
 
 def move(path: Path, target: Path) -> None:
     """Give the file another name on the same file system, for good; what has the name already is replaced."""
-    with _told_when_full(target, 0):
+    with usable(target.parent):
         make_folder(target.parent)
         pass_point()
         path.replace(target)
@@ -80,7 +84,7 @@ def move(path: Path, target: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove the file for good; it may be gone already."""
-    with _told_when_full(path, 0):
+    with usable(path.parent):
         pass_point()
         with suppress(FileNotFoundError):
             path.unlink()
@@ -88,13 +92,14 @@ def remove(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder and those above it, so that they are still there after a power cut."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir()
-    _sync_folder(folder.parent)
+    """Make the folder and those above it, so that they are still there after a power cut.
+
+    Raises:
+        DiskFull: there is no room.
+        StorageFailed: there can be no such folder; a file has its name, or it may not be made.
+    """
+    with usable(folder):
+        _make_folder(folder)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -108,6 +113,19 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+@contextmanager
+def changed_json(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the object in `path` to be changed, and write it if it was; no other process changes it meanwhile."""
+    locks = path.parent / "locks"
+    make_folder(locks)
+    with _owned(locks / f"{path.name}.lock"):
+        value = read_json(path)
+        before = json.dumps(value, sort_keys=True)
+        yield value
+        if json.dumps(value, sort_keys=True) != before:
+            write_json(path, value)
 
 
 def remove_leftovers(folder: Path) -> int:
@@ -143,13 +161,16 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
     Raises:
         DiskFull: there is no room for what is written in it.
+        StorageFailed: the folder cannot be used.
     """
-    with _told_when_full(folder, 0):
+    with usable(folder):
         make_folder(folder)
         handle, temporary = _open_temporary(folder)
         work = _work_of(temporary)
+    with _told_when_full(folder, 0):
         try:
-            work.mkdir()
+            with usable(folder):
+                work.mkdir()
             yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -164,23 +185,53 @@ def written_temporarily(folder: Path, data: bytes) -> Iterator[Path]:
 
     Raises:
         DiskFull: there is no room.
+        StorageFailed: the folder cannot be used.
     """
-    with _told_when_full(folder, len(data)):
+    with usable(folder, len(data)):
         pass_point()
         make_folder(folder)
         handle, temporary = _open_temporary(folder)
+    with _told_when_full(folder, len(data)):
         try:
-            half = len(data) // 2
-            _write(handle, data[:half])
-            pass_point()
-            _write(handle, data[half:])
-            pass_point()
-            os.fsync(handle)
+            with usable(folder, len(data)):
+                half = len(data) // 2
+                _write(handle, data[:half])
+                pass_point()
+                _write(handle, data[half:])
+                pass_point()
+                os.fsync(handle)
             yield temporary
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
             os.close(handle)
+
+
+@contextmanager
+def usable(folder: Path, needed: int = 0) -> Iterator[None]:
+    """Tell what the operating system refuses in the block as our error about `folder`.
+
+    Raises:
+        DiskFull: there is no room, for `needed` bytes if that is known.
+        StorageFailed: anything else is wrong with the folder.
+    """
+    try:
+        with _told_when_full(folder, needed):
+            yield
+    except OSError as error:
+        raise unusable(folder, error) from error
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder") from None
+    _sync_folder(folder.parent)
 
 
 def _work_of(temporary: Path) -> Path:
@@ -241,8 +292,11 @@ def need_room(folder: Path, needed: int = _LEAST) -> None:
 
     Raises:
         DiskFull: it says how much is missing.
+        StorageFailed: the folder cannot be used.
     """
-    if shutil.disk_usage(_existing(folder)).free < needed:
+    with usable(folder):
+        free = shutil.disk_usage(_existing(folder)).free
+    if free < needed:
         raise disk_full(folder, needed)
 
 
@@ -253,6 +307,25 @@ def disk_full(path: Path, needed: int) -> DiskFull:
     amount = f"{max(missing or needed, _LEAST) / 2**20:.1f} MiB"
     told = f"at least {amount} more" if missing else f"room for {amount}"
     return DiskFull(f"{place}: the disk is full; free {told} and go on. What was finished is kept.")
+
+
+@contextmanager
+def _owned(lock: Path) -> Iterator[None]:
+    owned = FileLock(lock, thread_local=False)
+    with usable(lock.parent):
+        owned.acquire()
+    try:
+        yield
+    finally:
+        owned.release()
+
+
+def unusable(folder: Path, error: OSError) -> StorageFailed:
+    """Return the error that says what the operating system has against `folder`, and what to do."""
+    return StorageFailed(
+        f"{folder} cannot be used: {error.strerror or error}. Results and data need a folder that can be written: name another "
+        "with --output (results) or FLUX_SVD_HOME (data), or make this one writable."
+    )
 
 
 def _existing(path: Path) -> Path:

@@ -108,11 +108,14 @@ def settle_attempt(
 ) -> State | None:
     """End an attempt and return the state the job has ended in with it, or None while it goes on.
 
-    What was wished for comes before another attempt, and too many failures before both.
+    What was wished for comes before another attempt, a cancel before waiting for something too, and too many failures before
+    another attempt.
     """
     failures = row["failures"] + failed
-    if state == "queued" and row["wish"]:
-        state = "cancelled" if row["wish"] == "cancel" else "paused"
+    if state in ("queued", "paused") and row["wish"] == "cancel":
+        state = "cancelled"
+    elif state == "queued" and row["wish"]:
+        state = "paused"
     elif state == "queued" and failed and failures >= MAX_FAILURES:
         state, reason = "quarantined", f"{failures} attempts failed; the last: {reason}"
     # What is waited for is made again; what an ended or paused job had finished stays with it.

@@ -82,7 +82,7 @@ class Judge:
         """Return the mean over the film's frames against its prompt, and each keyframe against its own stage."""
         film, prints = fingerprint(recipe), [fingerprint(key) for key in recipe.keyframes]
         own = self.scores(prints, [stage.prompt for stage in self._plan.stages], lambda: keys)
-        every = max(1, recipe.frames // SCORED_FRAMES)
+        every = thinning(recipe.frames)
 
         def shown() -> list[Image.Image]:
             frames = iterate_film(self._store.stage_file(film, "mp4"))
@@ -103,9 +103,9 @@ class Judge:
         return answer
 
 
-def thin(frames: Sequence[Image.Image]) -> list[Image.Image]:
-    """Return at most about `SCORED_FRAMES` frames, evenly spread."""
-    return list(frames[:: max(1, len(frames) // SCORED_FRAMES)])
+def thinning(frames: int) -> int:
+    """Return n, where every n-th of so many frames is scored: that are `SCORED_FRAMES` or more, and less than twice as many."""
+    return max(1, frames // SCORED_FRAMES)
 
 
 def mean(values: Sequence[float]) -> float:

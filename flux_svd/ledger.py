@@ -188,7 +188,7 @@ class Ledger:
         """Let the job wait, at once or from its next step; without an id no job is begun until `resume`.
 
         Raises:
-            InvalidRequest: there is no such job, or it has ended.
+            InvalidRequest: there is no such job, or it has ended, or is being cancelled.
         """
         if job_id is None:
             with self._db.writing() as db:
@@ -396,6 +396,8 @@ class Ledger:
         with self._db.writing() as db:
             row = self._need(db, job_id, owner)
             if row["state"] == "running":
+                if row["wish"] == "cancel" and wish != "cancel":
+                    raise InvalidRequest("job", job_id, "a job that goes on; this one is being cancelled, which is final")
                 db.execute("UPDATE job SET wish = ? WHERE id = ?", (wish, job_id))
                 self._log(db, job_id, f"{wish} asked for")
             elif row["state"] in waiting:

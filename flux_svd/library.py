@@ -4,6 +4,7 @@ the truth; the index is made again from them whenever it is lost. Knows no engin
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from flux_svd.request import Request, make_request
 from flux_svd.results import read_row, scan, sidecar_of
 from flux_svd.trash import KEPT_SECONDS, Thrown, Trash
 
+_LOG = logging.getLogger(__name__)
 KEYFRAME_MARK = "_keyframe-"  # in the names of files that films leave beside them
 
 
@@ -67,7 +69,7 @@ class Library:
         self.outputs, self._now = outputs.resolve(), now
         index = _index(outputs, home)
         self._db = Database(index, schema.LIBRARY)
-        self._lock = FileLock(index.with_suffix(".lock"), thread_local=False)
+        self._lock_file = index.with_suffix(".lock")
         self._trash = Trash(self.outputs)
         self.damaged = self._db.moved_aside
         self.reconcile()
@@ -148,7 +150,7 @@ class Library:
             InvalidRequest: there is no such result here, or its sidecar is damaged.
         """
         item = self.item(path)
-        with self._lock:
+        with self._alone():
             sidecar = files.read_json(sidecar_of(item.path))
             if not sidecar:
                 raise InvalidRequest("file", str(path), "a result whose sidecar can be read")
@@ -163,7 +165,7 @@ class Library:
         """
         item = self.item(path)
         name = self._name(item.path)
-        with self._lock:
+        with self._alone():
             thrown = self._trash.throw([name, sidecar_of(Path(name)).as_posix()], self._now())
             with self._db.writing() as db:
                 db.execute("DELETE FROM item WHERE path = ?", (name,))
@@ -175,7 +177,7 @@ class Library:
         Raises:
             InvalidRequest: it is not in the trash, or its place is taken.
         """
-        with self._lock:
+        with self._alone():
             path = self.outputs / self._trash.restore(thrown_id)[0]
             self.add(path)
         return path
@@ -193,7 +195,7 @@ class Library:
 
     def empty_trash(self, older_than_seconds: float = KEPT_SECONDS) -> int:
         """Remove for good what has been in the trash longer than that, and return how many results that were."""
-        with self._lock:
+        with self._alone():
             return self._trash.empty(self._now() - older_than_seconds)
 
     def reconcile(self) -> int:
@@ -202,7 +204,7 @@ class Library:
         Finishes what a crash interrupted and empties the trash of what is old. Sizes and times tell what has changed; bytes
         are compared by `rebuild`.
         """
-        with self._lock:
+        with self._alone():
             self._trash.reconcile()
             self._trash.empty(self._now() - KEPT_SECONDS)
             known = {row["path"]: row["stamp"] for row in self._db.read("SELECT path, stamp FROM item")}
@@ -219,7 +221,7 @@ class Library:
 
     def rebuild(self) -> int:
         """Make the whole index again, comparing the bytes of every file with its sidecar; return how many results there are."""
-        with self._lock:
+        with self._alone():
             rows = [read_row(self.outputs, name, compare=True) for name, _ in scan(self.outputs)]
             with self._db.writing() as db:
                 db.execute("DELETE FROM item")
@@ -229,16 +231,27 @@ class Library:
         return self.count()
 
     def needed_stages(self) -> set[str]:
-        """Return the fingerprints of the stages of starred results, which stay for the next change of them."""
+        """Return the fingerprints of the stages of starred results, which stay for the next change of them.
+
+        Those of a result that is damaged, or of another version, cannot be known.
+        """
         names: set[str] = set()
         for item in self.search(starred=True, limit=-1):
             if not item.problem:
-                recipe = load_recipe(item.path, enlarged=True)
+                try:
+                    recipe = load_recipe(item.path, enlarged=True)
+                except InvalidRequest as error:
+                    _LOG.warning("the stages of %s cannot be kept: %s", item.path, error)
+                    continue
                 names |= film_stage_names(recipe) if isinstance(recipe, VideoRecipe) else {fingerprint(recipe)}
         return names
 
     def close(self) -> None:
         self._db.close()
+
+    def _alone(self) -> FileLock:
+        """Return a lock that excludes other processes, and the other threads of this one."""
+        return FileLock(self._lock_file, thread_local=False)
 
     def _name(self, path: Path) -> str:
         whole = path if path.is_absolute() else path.absolute()

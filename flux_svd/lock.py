@@ -37,6 +37,7 @@ class DeviceLock:
 
         Raises:
             Cancelled: `stop` was set while waiting.
+            StorageFailed: the data folder cannot be used.
         """
         files.make_folder(self._path.parent)
         lock, told = FileLock(self._path, thread_local=False), ""
@@ -51,6 +52,8 @@ class DeviceLock:
                     told = holder
                 if stop.wait(POLL_SECONDS):
                     raise Cancelled(f"stopped while waiting for {holder}") from None
+            except OSError as error:
+                raise files.unusable(self._path.parent, error) from error
         try:
             since = datetime.datetime.now().strftime("%H:%M")
             files.write_json(self._about, {"owner": self._owner, "pid": os.getpid(), "since": since})

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import json
+import logging
 import queue
 import random
 import threading
@@ -26,8 +28,8 @@ from flux_svd.catalog import MODELS
 from flux_svd.clock import Clock
 from flux_svd.encode import iterate_film
 from flux_svd.engines.warm import WarmEngines
-from flux_svd.errors import Cancelled, DiskFull, DoesNotFit, EncodingFailed, UnreadableFile
-from flux_svd.judging import thin
+from flux_svd.errors import Cancelled, DiskFull, DoesNotFit, EncodingFailed, FluxSvdError, UnreadableFile
+from flux_svd.judging import thinning
 from flux_svd.lock import DeviceLock
 from flux_svd.metrics.film import FilmReport
 from flux_svd.pictures import read_picture
@@ -41,6 +43,7 @@ from flux_svd.request import ImageRequest, Request
 from flux_svd.run import OnProgress, Run
 from flux_svd.store import Store
 
+_LOG = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 0.5  # Gradio drops a generator that is silent for long; a watcher wants life signs
 
 
@@ -125,8 +128,7 @@ class Session:
                         made.append(run.make(recipe))
                     if on_made is not None:
                         on_made(made[-1])
-                device.record_levers(self.home, here, (lever for row in run.plan.placements for lever in levers_of(row)))
-            self.store.evict(lambda: ledger.needed_stages(self.home) | library.needed_stages(outputs, self.home))
+            self._tidy_up(run.plan, here, outputs)
             return tuple(made)
 
     def stream(
@@ -239,6 +241,14 @@ class Session:
             files.make_folder(place)
             files.need_room(place, disk_bytes(plan))
 
+    def _tidy_up(self, plan: Plan, here: str, outputs: Path) -> None:
+        """Note what has run and make room for later stages; what was made is there, so a failure of this is only told."""
+        try:
+            device.record_levers(self.home, here, (lever for row in plan.placements for lever in levers_of(row)))
+            self.store.evict(lambda: ledger.needed_stages(self.home) | library.needed_stages(outputs, self.home))
+        except FluxSvdError as error:
+            _LOG.warning("after a finished run: %s", error)
+
     def warm_models(self) -> tuple[str, ...]:
         return self._engines.models()
 
@@ -300,7 +310,7 @@ def _pictures_in(path: Path) -> list[Image.Image]:
     if head[4:8] != b"ftyp":
         return [read_picture(path, field="file")]
     try:
-        frames = [Image.fromarray(frame) for frame in iterate_film(path)]
+        every = thinning(sum(1 for _ in iterate_film(path)))  # decoded twice, so that few frames are held at once
+        return [Image.fromarray(frame) for frame in itertools.islice(iterate_film(path), 0, None, every)]
     except EncodingFailed as error:
         raise UnreadableFile("file", str(path), f"a film that decodes ({error})") from None
-    return thin(frames)

@@ -157,8 +157,8 @@ class Store:
         return float(value) if isinstance(value, int | float) else None
 
     def learn_seconds(self, key: str, seconds: float) -> None:
-        times = files.read_json(self._times)
-        files.write_json(self._times, {**times, key: round(seconds, 4)})
+        with files.changed_json(self._times) as times:
+            times[key] = round(seconds, 4)
 
     @property
     def _times(self) -> Path:

@@ -1,7 +1,8 @@
 """Results that were thrown away: moved, not removed, until some weeks have passed. A crash leaves no half of a wish.
 
-Each is a folder with a manifest that is on disk before the first file moves. The manifest says what is wished (delete,
-restore, purge); whoever comes after a crash carries it out.
+Each is a folder with a manifest that is on disk before the first file moves and tells one of four states: moving → thrown →
+restoring or gone. Three are wishes, which whoever comes after a crash carries out; what is thrown lies still, whatever takes
+the name it had. The result itself moves last into the trash and first out of it: so no half of it is left under a free name.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ class Trash:
         self._outputs, self._folder = outputs, outputs / FOLDER
 
     def throw(self, paths: Sequence[str], now: float) -> str:
-        """Move the files (relative to the outputs) into the trash and return the id to have them back by."""
+        """Move the files (relative to the outputs, the result first) into the trash and return the id to have them back by."""
         stamp = datetime.datetime.fromtimestamp(now).strftime("%Y%m%d-%H%M%S")
         folder = self._folder / f"{stamp}-{secrets.token_hex(3)}"
-        files.write_json(folder / "manifest.json", {"wish": "delete", "files": list(paths), "at": now})
+        last = next((path for path in paths if (self._outputs / path).exists()), paths[0])
+        _tell(folder, {"files": list(paths), "at": now, "last": last}, "moving")
         self._carry_out(folder)
         return folder.name
 
@@ -61,17 +63,24 @@ class Trash:
         thrown = next((one for one in self.contents() if one.id == thrown_id), None)
         if thrown is None:
             raise InvalidRequest("trash", thrown_id, "the id of something in the trash")
-        taken = [path for path in thrown.paths if (self._outputs / path).exists() and self._inside(thrown_id, path).exists()]
-        if taken:
-            raise InvalidRequest("trash", taken[0], "a place that is free; another file has it now")
-        self._wish(self._folder / thrown_id, "restore")
+        folder = self._folder / thrown_id
+        self._carry_out(folder)
+        if _manifest(folder):  # else a restore that was interrupted is finished with that
+            taken = self._taken(thrown_id, thrown.paths)
+            if taken:
+                raise InvalidRequest("trash", taken[0], "a place that is free; another file has it now")
+            _tell(folder, _manifest(folder), "restoring")
+            self._carry_out(folder)
         return thrown.paths
 
     def empty(self, before: float) -> int:
         """Remove for good what was thrown away before that time, and return how many things that were."""
+        self.reconcile()
         old = [one for one in self.contents() if one.at < before]
         for one in old:
-            self._wish(self._folder / one.id, "purge")
+            folder = self._folder / one.id
+            _tell(folder, _manifest(folder), "gone")
+            self._carry_out(folder)
         return len(old)
 
     def contents(self) -> list[Thrown]:
@@ -99,26 +108,51 @@ class Trash:
         for folder in self._folders():
             if _manifest(folder):
                 self._carry_out(folder)
-            elif not any(folder.iterdir()):
+                continue
+            files.remove_leftovers(folder)  # of a manifest that was never finished: nothing was moved yet
+            if not any(folder.iterdir()):
                 folder.rmdir()
 
-    def _wish(self, folder: Path, wish: str) -> None:
-        files.write_json(folder / "manifest.json", {**_manifest(folder), "wish": wish})
-        self._carry_out(folder)
-
     def _carry_out(self, folder: Path) -> None:
+        """Finish what is unfinished; a file that has the name of a thrown one by now is neither moved nor overwritten."""
         manifest = _manifest(folder)
-        for path in manifest["files"]:
-            outside, inside = self._outputs / path, self._inside(folder.name, path)
-            if manifest["wish"] == "delete" and outside.exists():
-                files.move(outside, inside)
-            elif manifest["wish"] == "restore" and inside.exists():
-                files.move(inside, outside)
-            elif manifest["wish"] == "purge":
-                files.remove(inside)
-        if manifest["wish"] != "delete":
-            files.remove(folder / "manifest.json")
-            shutil.rmtree(folder, ignore_errors=True)
+        if manifest["state"] == "moving":
+            self._move_in(folder, manifest)
+        elif manifest["state"] == "restoring":
+            self._move_out(folder, manifest)
+        elif manifest["state"] == "gone":
+            self._discard(folder, manifest["files"])
+
+    def _move_in(self, folder: Path, manifest: dict[str, Any]) -> None:
+        paths, last = manifest["files"], self._inside(folder.name, manifest["last"])
+        if not last.exists() and self._taken(folder.name, paths):
+            self._discard(folder, paths)  # its job was carried out again after the crash, and wrote all of it anew
+            return
+        if not last.exists():
+            for path in reversed(paths):
+                if (self._outputs / path).exists():
+                    files.move(self._outputs / path, self._inside(folder.name, path))
+        _tell(folder, manifest, "thrown")
+
+    def _move_out(self, folder: Path, manifest: dict[str, Any]) -> None:
+        paths, last = manifest["files"], self._inside(folder.name, manifest["last"])
+        if last.exists() and self._taken(folder.name, paths):
+            _tell(folder, manifest, "thrown")
+            return
+        for path in paths:
+            if self._inside(folder.name, path).exists() and not (self._outputs / path).exists():
+                files.move(self._inside(folder.name, path), self._outputs / path)
+        self._discard(folder, paths)
+
+    def _discard(self, folder: Path, paths: Sequence[str]) -> None:
+        for path in paths:
+            files.remove(self._inside(folder.name, path))
+        files.remove(folder / "manifest.json")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _taken(self, thrown_id: str, paths: Sequence[str]) -> list[str]:
+        """Return the paths of files that lie in the trash and whose places have a file again."""
+        return [path for path in paths if (self._outputs / path).exists() and self._inside(thrown_id, path).exists()]
 
     def _inside(self, thrown_id: str, path: str) -> Path:
         return self._folder / thrown_id / Path(path).name
@@ -127,11 +161,21 @@ class Trash:
         return sorted(path for path in self._folder.glob("*") if path.is_dir())
 
 
+def _tell(folder: Path, manifest: dict[str, Any], state: str) -> None:
+    files.write_json(folder / "manifest.json", {**manifest, "state": state})
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest, or {} if it is none: every path must lead to a place inside the outputs."""
     manifest = files.read_json(folder / "manifest.json")
-    with suppress(KeyError, TypeError):
-        inside = all(not Path(path).is_absolute() and ".." not in Path(path).parts for path in manifest["files"])
-        if inside and manifest["wish"] in ("delete", "restore", "purge") and isinstance(manifest["at"], float | int):
-            return manifest
+    with suppress(KeyError, TypeError, IndexError):
+        paths = manifest["files"]
+        inside = all(not Path(path).is_absolute() and ".." not in Path(path).parts for path in paths)
+        # Before there were states a manifest told its wish, and kept "delete" after it was carried out.
+        moved = any((folder / Path(path).name).exists() for path in paths)
+        was = {"delete": "thrown" if moved else "moving", "restore": "restoring", "purge": "gone"}
+        state = manifest["state"] if "state" in manifest else was[manifest["wish"]]
+        last, at = manifest.get("last", paths[0]), manifest["at"]
+        if inside and last in paths and state in ("moving", "thrown", "restoring", "gone") and isinstance(at, float | int):
+            return {"files": paths, "at": at, "last": last, "state": state}
     return {}

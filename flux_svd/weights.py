@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -22,6 +23,7 @@ from flux_svd.catalog import MODELS, ModelSpec
 from flux_svd.errors import InvalidRequest, ModelUnavailable, UnreadableFile
 from flux_svd.plan import Inventory
 
+_LOG = logging.getLogger(__name__)
 POCKET_FOLDER = Path(__file__).parent / "pocket" / "weights"
 NO_TOKEN = "It is given only to accounts, and this program has no token of yours: set HF_TOKEN, or run hf auth login."
 NOT_ACCEPTED = "Your account has not been granted access yet: open the model's page, read its licence and agree to it there."
@@ -43,7 +45,7 @@ class Hurdle:
 def read_inventory(home: Path) -> Inventory:
     """Return which models are complete on this disk and which licences are accepted."""
     found = frozenset(spec.name for spec in MODELS.values() if find_folder(spec, home) is not None)
-    own = files.read_json(home / "model_files.json")
+    own = _given_files(home)
     gguf = frozenset((name, row["bytes"]) for name, row in own.items() if Path(row["file"]).suffix.lower() == ".gguf")
     encoders = frozenset((name, row["parameters"]) for name, row in own.items() if "parameters" in row)
     return Inventory(found, frozenset(files.read_json(home / "licences.json")), gguf, encoders)
@@ -73,9 +75,8 @@ def need_folder(spec: ModelSpec, home: Path) -> Path:
 
 def accept_licence(spec: ModelSpec, home: Path) -> None:
     """Record that the user accepts the licence of `spec`, with the time."""
-    accepted = files.read_json(home / "licences.json")
-    accepted[spec.licence.id] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    files.write_json(home / "licences.json", accepted)
+    with files.changed_json(home / "licences.json") as accepted:
+        accepted[spec.licence.id] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def download(spec: ModelSpec, home: Path) -> Path:
@@ -177,7 +178,7 @@ def keep_text_encoder(folder: Path, home: Path) -> str:
 
 def _keep(path: Path, home: Path, words: bytes, facts: dict[str, int]) -> str:
     """Return the id of a file and of `words` that belong to it; keep where it is, and these facts about it."""
-    known = files.read_json(home / "model_files.json")
+    known = _given_files(home)
     row = {**_stamp(path), **facts, **({"settings": hashlib.sha256(words).hexdigest()} if words else {})}
     for name, other in known.items():
         if other == row:
@@ -187,8 +188,23 @@ def _keep(path: Path, home: Path, words: bytes, facts: dict[str, int]) -> str:
         while piece := opened.read(2**24):
             digest.update(piece)
     name = digest.hexdigest()
-    files.write_json(home / "model_files.json", {**known, name: row})
+    with files.changed_json(home / "model_files.json") as known:
+        known[name] = row
     return name
+
+
+def _given_files(home: Path) -> dict[str, dict[str, Any]]:
+    """Return what is known of the files that were given to this machine, by id; a row that is none is told and left out."""
+    place = home / "model_files.json"
+    rows = {}
+    for name, row in files.read_json(place).items():
+        told = row if isinstance(row, dict) else {}
+        numbers = (told.get("bytes"), told.get("parameters", 0))
+        if isinstance(told.get("file"), str) and all(isinstance(number, int) for number in numbers):
+            rows[name] = told
+        else:
+            _LOG.warning("%s is damaged: what it says of the model file %s is left out; give that file again", place, name[:16])
+    return rows
 
 
 def find_model_file(name: str, home: Path, *, field: str = "model_file") -> Path:
@@ -198,8 +214,8 @@ def find_model_file(name: str, home: Path, *, field: str = "model_file") -> Path
         InvalidRequest: no such file was given to this machine.
         UnreadableFile: the file is gone or has changed since.
     """
-    row = files.read_json(home / "model_files.json").get(name)
-    if not isinstance(row, dict):
+    row = _given_files(home).get(name)
+    if row is None:
         raise InvalidRequest(field, name, "the id of a .safetensors or .gguf file that was given to this machine before")
     path = Path(row["file"])
     if not path.is_file():

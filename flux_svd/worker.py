@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import subprocess
@@ -26,6 +27,7 @@ from flux_svd.library import Library
 from flux_svd.progress import Progress
 from flux_svd.session import Session
 
+_LOG = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0  # a cancel is seen within this time and a step
 _FREE = "free.json"  # in the data folder: when memory was last asked for
 IDLE_SECONDS = 0.5
@@ -77,12 +79,12 @@ class Worker:
             return False
         with _Pulse(self, claim, stop, parent) as pulse:
             paths: list[Path] = []
-            library = self.library(Path(claim.tag.outputs) if claim.tag.outputs else self.session.output_dir)
+            outputs = Path(claim.tag.outputs) if claim.tag.outputs else self.session.output_dir
 
             def take_in(made: Artifact) -> None:
                 new = [*made.candidates, *(made.keyframes if isinstance(made, VideoArtifact) else ()), made.path]
                 for path in new:
-                    library.add(path)
+                    self.library(outputs).add(path)
                 paths.extend(new)
                 self.ledger.note_results(claim, paths)
 
@@ -93,6 +95,8 @@ class Worker:
                 self.ledger.stop(claim)
             except DiskFull as error:
                 self._set_aside(claim, str(error), pulse.stop)
+            except StorageFailed as error:  # busy for long, or a stage is gone: all that is finished is found by the next attempt
+                self.ledger.fail(claim, str(error), again=True)
             except FluxSvdError as error:
                 if isinstance(error, BadOutput):
                     self.ledger.count("bad output")
@@ -207,7 +211,8 @@ class _Pulse:
                 self.stop.set()
                 stopped_at = stopped_at or time.monotonic()
             if stopped_at and min(time.monotonic() - stopped_at, self._watchdog.silent_seconds()) > PATIENCE_SECONDS:
-                self._worker.ledger.stop(self._claim)
+                with suppress(StorageFailed):  # its supervisor takes the job back
+                    self._worker.ledger.stop(self._claim)
                 os._exit(STUCK_EXIT)  # the step hangs: nothing in this process can end it
 
 
@@ -287,7 +292,11 @@ def _watch(child: subprocess.Popen[bytes], ledger: Ledger, worker: str, stop: th
                 return child.wait()
         if time.monotonic() - looked > LOOK_SECONDS:
             looked = time.monotonic()
-            mine = [job for job in ledger.jobs(states=["running"]) if job.worker == worker]
+            try:
+                mine = [job for job in ledger.jobs(states=["running"]) if job.worker == worker]
+            except StorageFailed as error:
+                _LOG.warning("the worker is not watched for now: %s", error)
+                continue
             asked = {job.id: asked.get(job.id, looked) for job in mine if job.wish}
             for job in mine:
                 silent = time.time() - (job.heartbeat or 0)
@@ -297,8 +306,10 @@ def _watch(child: subprocess.Popen[bytes], ledger: Ledger, worker: str, stop: th
 
 
 def _take_back(ledger: Ledger, worker: str, reason: str) -> None:
-    with suppress(DiskFull):  # without a lease the next claim takes it back
+    try:
         ledger.release(worker, reason)
+    except StorageFailed as error:
+        _LOG.warning("a job is taken back only when its lease has run out: %s", error)
 
 
 def _words(code: int) -> str:

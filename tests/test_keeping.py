@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import multiprocessing
+import os
 import struct
 import weakref
 import zlib
@@ -20,7 +23,7 @@ import flux_svd.encode
 from flux_svd import artifact, files
 from flux_svd.artifact import RunFacts, encode_image, file_stem, load_recipe, load_request, mark_film
 from flux_svd.encode import block_means, encode_film, iterate_film, verify_film
-from flux_svd.errors import Cancelled, DiskFull, EncodingFailed, InvalidRequest, UnreadableFile
+from flux_svd.errors import Cancelled, DiskFull, EncodingFailed, InvalidRequest, StorageFailed, UnreadableFile
 from flux_svd.pictures import encode_png, read_picture
 from flux_svd.store import Stage, Store
 from tests.test_planner import film_of, plan_of
@@ -298,3 +301,63 @@ def test_a_missing_or_failing_ffmpeg_is_said(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(EncodingFailed):
         encode_film(disc(3), fps=12, crf=18)
     assert flux_svd.encode.ENCODE_TIMEOUT_SECONDS > 0
+
+
+@pytest.mark.parametrize("where", ["a file", "/dev/null/foo", "/proc/x"])
+def test_a_folder_that_cannot_be_is_named_with_what_to_do(where: str, tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("mine")
+    folder = tmp_path / where  # an absolute name replaces it
+    for ask in (
+        lambda: files.make_folder(folder),
+        lambda: files.write_atomically(folder / "x", b"x"),
+        lambda: files.write_new(folder, "x", ".png", b"x"),
+        lambda: files.scratch_folder(folder).__enter__(),
+        lambda: files.move(tmp_path / "a file", folder / "x"),
+    ):
+        with pytest.raises(StorageFailed, match=f"{folder} cannot be used: .*--output") as raised:
+            ask()
+        assert raised.value.exit_code == 6
+    assert (tmp_path / "a file").read_text() == "mine"
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(StorageFailed, match=f"{tmp_path} cannot be used: Read-only file system"):
+        files.write_atomically(tmp_path / "x", b"x")
+
+
+def test_what_goes_wrong_in_the_work_of_a_scratch_folder_is_not_blamed_on_it(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError), files.scratch_folder(tmp_path):
+        raise ConnectionResetError
+    with pytest.raises(FileNotFoundError), files.written_temporarily(tmp_path, b"x"):
+        raise FileNotFoundError
+    assert list(tmp_path.iterdir()) == []
+
+
+def _learn(home: Path, name: str) -> None:
+    for number in range(20):
+        Store(home).learn_seconds(f"{name}{number}", 1.0)
+
+
+def test_two_processes_that_learn_at_once_lose_nothing_of_each_other(home: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_learn, args=(home, name)) for name in "xyz"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    assert len(files.read_json(home / "times.json")) == 60
+
+
+def test_json_that_did_not_change_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with files.changed_json(path) as told:
+        told["a"] = 1
+    before = path.stat().st_ino
+    with files.changed_json(path) as told:
+        told["a"] = 1
+    assert (path.stat().st_ino, files.read_json(path)) == (before, {"a": 1})

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flux_svd import files
+from flux_svd import failpoints, files, schema
 from flux_svd.database import Database, refuse_network
 from flux_svd.errors import DiskFull, InvalidRequest, QueueFull, StorageFailed
 from flux_svd.job import MAX_FAILURES, Claim
@@ -198,6 +199,23 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_at_its_next_sign(l
     assert ledger.job(runs).state == "queued"
 
 
+@pytest.mark.parametrize("then", ["pause", "resume", "a full disk"])
+def test_a_cancel_is_final(then: str, ledger: Ledger) -> None:
+    job = ledger.submit(PLAN)
+    claim = claimed(ledger)
+    ledger.pause(job)
+    ledger.cancel(job)
+    if then == "a full disk":
+        assert ledger.pause_for(claim, "the disk is full")
+    else:
+        with pytest.raises(InvalidRequest):
+            (ledger.pause if then == "pause" else ledger.resume)(job)
+        ledger.cancel(job)
+        assert ledger.beat(claim) == "cancel"
+        ledger.stop(claim)
+    assert ledger.job(job).state == "cancelled"
+
+
 def test_a_cancelled_job_whose_worker_died_is_cancelled(ledger: Ledger) -> None:
     job = ledger.submit(PLAN)
     claimed(ledger, "w")
@@ -294,6 +312,29 @@ def test_a_lost_or_damaged_database_is_moved_aside_and_the_queue_rebuilt(ledger:
     assert {job.id for job in Ledger(home).jobs()} == set(ids[:2])
 
 
+def test_a_crash_while_a_damaged_database_is_moved_aside_leaves_no_log_beside_a_new_one(home: Path) -> None:
+    path, log = home / "ledger.db", home / "ledger.db-wal"
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        shutil.rmtree(home, ignore_errors=True)
+        other = Ledger(home)  # while another process has it open, the log stays
+        other._db.read("PRAGMA wal_checkpoint(TRUNCATE)")
+        path.write_bytes(b"\xff" * 5000)
+        assert log.exists()
+        failpoints.arm("full", number)
+        try:
+            Database(path, schema.LEDGER).close()
+            ended = True
+        except StorageFailed:
+            assert path.exists() or not log.exists(), f"point {number}"
+        finally:
+            failpoints.arm(None)
+            other.close()
+        Ledger(home).close()
+    assert number > 6
+
+
 def test_a_claim_from_before_a_lost_database_does_not_count(ledger: Ledger, home: Path) -> None:
     job = ledger.submit(PLAN)
     late = claimed(ledger)
@@ -370,13 +411,25 @@ def test_an_exception_undoes_its_transaction(ledger: Ledger) -> None:
     assert ledger._db.read("SELECT * FROM setting") == []
 
 
-@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p", "fuse.sshfs", "fuse.rclone"])
 def test_a_network_file_system_is_refused_by_name(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mounts = [type("Mount", (), {"mountpoint": point, "fstype": fs}) for point, fs in (("/", "ext4"), (str(tmp_path), kind))]
+    away, link = tmp_path / "away", tmp_path / "link"
+    away.mkdir()
+    link.symlink_to(away)
+    mounts = [type("Mount", (), {"mountpoint": point, "fstype": fs}) for point, fs in (("/", "ext4"), (str(away), kind))]
     monkeypatch.setattr("psutil.disk_partitions", lambda all: mounts)
-    with pytest.raises(StorageFailed, match=f"{kind} at {tmp_path}"):
-        Ledger(tmp_path / "home")
+    for home in (away / "home", link / "home"):
+        with pytest.raises(StorageFailed, match=f"{kind} at {away}"):
+            Ledger(home)
     refuse_network(Path("/elsewhere"))
+
+
+@pytest.mark.parametrize("kind", ["ext4", "overlay", "fuseblk", "fuse.fuse-overlayfs"])
+def test_a_disk_of_this_machine_is_no_network(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = [type("Mount", (), {"mountpoint": point, "fstype": fs}) for point, fs in (("/", "9p"), (str(tmp_path), kind))]
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: mounts)
+    refuse_network(tmp_path / "ledger.db")
+    refuse_network(Path("/elsewhere"))  # 9p at the root is the disk of a sandbox
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ class Jobs(RuleBasedStateMachine):
             return
         becomes = {
             "cancel": {"queued": "cancelled", "paused": "cancelled", "running": "running"},
-            "pause": {"queued": "paused", "running": "running"},
+            "pause": {"queued": "paused", **({"running": "running"} if wish != "cancel" else {})},
             "resume": {"paused": "queued", **({"running": "running"} if wish == "pause" else {})},
             "retry": dict.fromkeys(("failed", "cancelled", "quarantined"), "queued"),
         }[what].get(str(state))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,35 @@ def test_new_changed_and_removed_files_are_noticed_and_others_not_read_again(out
     assert names(library.search("else")) == ["b"]
     library.add(put(outputs, "e"))
     assert "e" in names(library.search())
+
+
+def test_of_ten_thousand_results_only_what_changed_is_read_again(
+    outputs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = put(outputs, "a")
+    data, told = first.read_bytes(), (first.parent / "a.png.json").read_bytes()
+    for number in range(9_999):
+        (first.parent / f"{number}.png").write_bytes(data)
+        (first.parent / f"{number}.png.json").write_bytes(told)
+    read: list[Path] = []
+
+    def counted(path: Path) -> dict[str, Any]:
+        read.append(path)
+        return dict(json.loads(path.read_bytes()))
+
+    monkeypatch.setattr(files, "read_json", counted)
+    library = Library(outputs, home)
+    assert (library.count(), len(read)) == (10_000, 10_000)
+    library.close()
+    read.clear()
+    library = Library(outputs, home)
+    assert (library.count(), library.reconcile(), read) == (10_000, 0, [])
+    assert len(library.search("circle red", limit=-1)) == 10_000
+    library.close()
+    (first.parent / "7.png").write_bytes(data)
+    library = Library(outputs, home)
+    assert [path.name for path in read] == ["7.png.json"]
+    assert (library.count(), library.problems()) == (10_000, [])
 
 
 @pytest.mark.parametrize("loss", ["lost", "damaged"])
@@ -243,6 +274,114 @@ def _throw_and_restore(outputs: Path, home: Path, fault: failpoints.Fault, numbe
     os._exit(0)
 
 
+def tagged(outputs: Path, tag: str) -> Path:
+    """Save the result "a" anew, as a job that is carried out again does: over what has the name; its sidecar tells the tag."""
+    return put(outputs, "a", owner=tag)
+
+
+def tag_of(path: Path) -> str:
+    return str(files.read_json(path.with_name(path.name + ".json")).get("owner", ""))
+
+
+def in_trash(outputs: Path, thrown: str) -> str:
+    return tag_of(outputs / ".trash" / thrown / "a.png")
+
+
+def test_a_result_that_takes_the_name_of_a_thrown_one_stays_at_every_opening(outputs: Path, home: Path) -> None:
+    library = Library(outputs, home)
+    library.add(tagged(outputs, "first"))
+    thrown = library.delete(outputs / "2026-11-20" / "a.png")
+    again = tagged(outputs, "second")
+    library.add(again)
+    for _ in range(2):
+        reopened = Library(outputs, home)
+        assert (tag_of(again), in_trash(outputs, thrown), reopened.count()) == ("second", "first", 1)
+    with pytest.raises(InvalidRequest, match="another file has it"):
+        reopened.restore(thrown)
+
+
+def test_a_restored_result_stays_where_another_of_its_name_is_in_the_trash(outputs: Path, home: Path) -> None:
+    library, thrown = Library(outputs, home), []
+    for tag in ("first", "second"):
+        path = tagged(outputs, tag)
+        library.add(path)
+        thrown.append(library.delete(path))
+    library.restore(thrown[0])
+    for _ in range(2):
+        reopened = Library(outputs, home)
+        assert (tag_of(path), in_trash(outputs, thrown[1]), reopened.count()) == ("first", "second", 1)
+        assert [one.id for one in reopened.trash()] == [thrown[1]]
+    path.unlink()
+    path.with_name("a.png.json").unlink()
+    assert tag_of(reopened.restore(thrown[1])) == "second"
+
+
+def test_what_an_older_version_threw_away_stays_in_the_trash(outputs: Path, home: Path) -> None:
+    inside = outputs / ".trash" / "20261120-101010-abcdef"
+    old = tagged(outputs, "first")
+    parts = ["2026-11-20/a.png", "2026-11-20/a.png.json"]
+    files.write_json(inside / "manifest.json", {"wish": "delete", "files": parts, "at": 1e9})
+    for name in parts:
+        files.move(outputs / name, inside / Path(name).name)
+    tagged(outputs, "second")
+    library = Library(outputs, home, now=lambda: 1e9)
+    assert (tag_of(old), in_trash(outputs, inside.name), library.count()) == ("second", "first", 1)
+
+
+def test_what_an_older_version_had_only_begun_to_throw_away_is_thrown(outputs: Path, home: Path) -> None:
+    inside = outputs / ".trash" / "20261120-101010-abcdef"
+    tagged(outputs, "first")
+    told = {"wish": "delete", "files": ["2026-11-20/a.png", "2026-11-20/a.png.json"], "at": 1e9}
+    files.write_json(inside / "manifest.json", told)
+    library = Library(outputs, home, now=lambda: 1e9)
+    assert (in_trash(outputs, inside.name), library.count()) == ("first", 0)
+
+
+@pytest.mark.parametrize("what", ["delete", "restore", "empty"])
+def test_a_result_of_the_same_name_made_after_a_crash_at_any_point_is_neither_moved_nor_overwritten(
+    what: str, outputs: Path, home: Path
+) -> None:
+    path = outputs / "2026-11-20" / "a.png"
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        for folder in (outputs, home):
+            shutil.rmtree(folder, ignore_errors=True)
+        tagged(outputs, "first")
+        child = multiprocessing.get_context("fork").Process(target=_crash, args=(outputs, home, what, number))
+        child.start()
+        child.join(60)
+        assert child.exitcode in (0, -9)
+        ended = child.exitcode == 0
+        was_free = not path.exists()
+        tagged(outputs, "second")
+        for _ in range(2):
+            library = Library(outputs, home)
+            left = {tag_of(one) for one in outputs.rglob("a.png")}
+            if was_free or what == "restore":  # else the wish to throw what has the name may be carried out
+                assert tag_of(path) == "second", f"point {number}"
+            assert "second" in left, f"point {number}"
+            assert (library.problems(), library.damaged_trash()) == ([], []), f"point {number}"
+            if what == "restore" and was_free:
+                assert left == {"first", "second"}, f"point {number}"
+            library.close()
+    assert number > 8
+
+
+def _crash(outputs: Path, home: Path, what: str, number: int) -> None:
+    library = Library(outputs, home)
+    if what == "delete":
+        failpoints.arm("kill", number)
+    thrown = library.delete(outputs / "2026-11-20" / "a.png")
+    if what != "delete":
+        failpoints.arm("kill", number)
+    if what == "restore":
+        library.restore(thrown)
+    elif what == "empty":
+        library.empty_trash(older_than_seconds=-1)
+    os._exit(0)
+
+
 def _work(outputs: Path, home: Path, name: str) -> None:
     library = Library(outputs, home)
     for number in range(10):
@@ -267,6 +406,20 @@ def test_two_processes_share_one_library(outputs: Path, home: Path) -> None:
     assert (library.problems(), library.trash()) == ([], [])
 
 
+def test_two_threads_change_one_library_one_after_the_other(outputs: Path, home: Path) -> None:
+    library = Library(outputs, home)
+    path = put(outputs, "a")
+    library.add(path)
+    star = threading.Thread(target=library.star, args=(path,))
+    with library._alone():
+        star.start()
+        star.join(1)
+        assert star.is_alive()
+        assert not library.item(path).starred
+    star.join(60)
+    assert library.item(path).starred
+
+
 def test_starred_results_keep_their_stages(outputs: Path, home: Path) -> None:
     path = put_film(outputs, "film")
     put(outputs, "a")
@@ -275,6 +428,22 @@ def test_starred_results_keep_their_stages(outputs: Path, home: Path) -> None:
     library.star(path)
     assert needed_stages(outputs, home) == stage_names(film_of(prompt="a dog running")[0])
     assert needed_stages(outputs / "elsewhere", home) == set()
+
+
+def test_a_starred_result_of_another_version_does_not_cost_the_others_their_stages(
+    outputs: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = Library(outputs, home)
+    for path in (put(outputs, "a"), put_film(outputs, "film")):
+        library.add(path)
+        library.star(path)
+    other = outputs / "2026-11-20" / "a.png"
+    told = other.stat()
+    other.write_bytes(other.read_bytes().replace(b"flux_svd", b"flux_sXX"))
+    os.utime(other, ns=(told.st_atime_ns, told.st_mtime_ns))
+    assert library.item(other).problem == ""
+    assert library.needed_stages() == stage_names(film_of(prompt="a dog running")[0])
+    assert "a.png" in caplog.text
 
 
 def test_a_sidecar_of_an_older_version_is_still_read(outputs: Path, home: Path) -> None:

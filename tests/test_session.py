@@ -5,21 +5,29 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import os
 import threading
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from flux_svd import job
+from flux_svd import device, job
+from flux_svd import session as session_module
 from flux_svd.artifact import ImageArtifact, VideoArtifact, load_request
-from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest, OutOfMemory
+from flux_svd.errors import Cancelled, DoesNotFit, InvalidRequest, OutOfMemory, StorageFailed
+from flux_svd.library import Library
 from flux_svd.plan import Plan, keyframes_only
 from flux_svd.progress import Progress
 from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import make_request
 from flux_svd.session import Session
+from flux_svd.store import Store
 from tests.fakes import FakeEngines, fake_session
 from tests.waiting import until
 
@@ -319,3 +327,63 @@ def test_each_finished_transition_is_shown_before_the_next_begins(faked: Faked) 
         assert all(progress.item == 2 for progress in heard[shown[0][0] + 1 :] if progress.phase == "animate")
         session.store.stage_file(fingerprint(wish.recipes[0]), "mp4").unlink()
     assert "strip" not in job.progress_json(shown[0][1]) or json.loads(job.progress_json(shown[0][1]))["strip"] is None
+
+
+@pytest.mark.parametrize("failing", ["record_levers", "evict"])
+def test_what_fails_after_the_results_are_there_is_told_and_costs_no_run(
+    failing: str, faked: Faked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise StorageFailed("the ledger was busy")
+
+    session, _ = faked
+    monkeypatch.setattr(device if failing == "record_levers" else session.store, failing, fails)
+    [made] = session.run(plan(session))
+    assert made.path.is_file()
+    assert "the ledger was busy" in caplog.text
+
+
+def test_a_starred_result_of_another_version_fails_no_later_run(faked: Faked, home: Path, outputs: Path) -> None:
+    session, _ = faked
+    session.store = Store(home, stages_bytes=1)
+    [made] = session.run(plan(session))
+    library = Library(outputs, home)
+    library.star(made.path)
+    told = made.path.stat()
+    made.path.write_bytes(made.path.read_bytes().replace(b"flux_svd", b"flux_sXX"))
+    os.utime(made.path, ns=(told.st_atime_ns, told.st_mtime_ns))
+    library.add(made.path)
+    [again] = session.run(plan(session, seed=8))
+    assert again.path.is_file()
+    assert not [path for path in session.store.stages.rglob("*") if path.is_file()]  # it was evicted all the same
+
+
+@pytest.mark.parametrize("which", ["outputs", "home"])
+def test_a_run_into_a_folder_that_cannot_be_used_says_which(which: str, faked: Faked, home: Path, outputs: Path) -> None:
+    session, _ = faked
+    planned = plan(session)
+    folder = outputs if which == "outputs" else home / "locks"
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file")
+    with pytest.raises(StorageFailed, match=f"{folder} cannot be used"):
+        session.run(planned)
+
+
+def test_a_long_film_is_thinned_while_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+    most = 0
+
+    def decoded(path: Path) -> Iterator[NDArray[np.uint8]]:
+        nonlocal most
+        for number in range(1000):
+            frame = np.full((8, 8, 3), number % 256, np.uint8)
+            alive[number] = frame
+            most = max(most, len(alive))
+            yield frame
+
+    monkeypatch.setattr(session_module, "iterate_film", decoded)
+    film_file = tmp_path / "x.mp4"
+    film_file.write_bytes(b"\0\0\0\x08ftypisom")
+    shown = session_module._pictures_in(film_file)
+    assert [np.asarray(one)[0, 0, 0] for one in shown] == [number % 256 for number in range(0, 1000, 15)]
+    assert most < 80

@@ -98,8 +98,8 @@ def check(home: Path, outputs: Path, expected: list[str]) -> int:
     return sum(computed.values()) - len(computed)
 
 
-def sweep(tmp_path: Path, fault: failpoints.Fault, step: int) -> tuple[int, int, int]:
-    """Return how many points there are, how many were tried, and the most stages computed twice after one fault."""
+def sweep(tmp_path: Path, fault: failpoints.Fault, step: int, first: int = 1) -> tuple[int, int, int]:
+    """Try every `step`-th point from the `first`; return how many there are, were tried, and the most stages made twice."""
     importlib.import_module("flux_svd.engines.decode")  # heavy: once here, not once in every process
     home, outputs = tmp_path / "home", tmp_path / "outputs"
     plan = counting_session(tmp_path / "other", outputs)[0].plan(make_request(FILM))
@@ -107,7 +107,7 @@ def sweep(tmp_path: Path, fault: failpoints.Fault, step: int) -> tuple[int, int,
     points, expected = int((home / "passed").read_text()), results(outputs)
     assert check(home, outputs, expected) == 0
     tried, worst = 0, 0
-    for number in range(1, points + 1, step):
+    for number in range(first, points + 1, step):
         shutil.rmtree(home)
         shutil.rmtree(outputs)
         ended = in_process(fault, number, home, outputs, plan)
@@ -120,11 +120,13 @@ def sweep(tmp_path: Path, fault: failpoints.Fault, step: int) -> tuple[int, int,
     return points, tried, worst
 
 
-@pytest.mark.parametrize("fault", ["kill", "full"])
-def test_after_a_fault_at_some_points_the_same_film_comes_out(fault: failpoints.Fault, tmp_path: Path) -> None:
-    points, tried, worst = sweep(tmp_path, fault, 23)
-    assert points >= 60
-    assert tried >= 8
+# A point costs .55 s of processor time: all 362 of both kinds some 400 s, these 73 and 72 some 80 s.
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("fault", "first"), [("kill", 1), ("full", 4)])
+def test_after_a_fault_at_every_fifth_point_the_same_film_comes_out(fault: failpoints.Fault, first: int, tmp_path: Path) -> None:
+    points, tried, worst = sweep(tmp_path, fault, 5, first)
+    assert points >= 300
+    assert tried >= points // 5
     assert worst <= 1
 
 
@@ -133,5 +135,5 @@ def test_after_a_fault_at_some_points_the_same_film_comes_out(fault: failpoints.
 @pytest.mark.parametrize("fault", ["kill", "full"])
 def test_after_a_fault_at_any_point_the_same_film_comes_out(fault: failpoints.Fault, tmp_path: Path) -> None:
     points, tried, worst = sweep(tmp_path, fault, 1)
-    assert points == tried >= 60
+    assert points == tried >= 300
     assert worst <= 1

@@ -11,7 +11,7 @@ import pytest
 
 from flux_svd import weights
 from flux_svd.catalog import MODELS, ModelSpec
-from flux_svd.errors import ModelUnavailable
+from flux_svd.errors import InvalidRequest, ModelUnavailable
 
 KLEIN, CLIP = MODELS["flux2-klein-4b"], MODELS["clip-vit-b-32"]
 
@@ -100,3 +100,16 @@ def test_the_catalogue_counts_the_parameters_of_the_pocket_weights(spec: ModelSp
         part = path.relative_to(folder).parent.name
         counted[part] = sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
     assert counted == {component.folder: component.parameters for component in spec.components}
+
+
+@pytest.mark.parametrize("row", ["null", "[]", "3", "{}", '{"file": 3, "bytes": 1}', '{"file": "x", "bytes": []}'])
+def test_a_list_of_given_files_that_says_nonsense_is_named_and_the_rest_of_it_works(
+    row: str, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.mkdir()
+    whole = '{"file": "y.gguf", "bytes": 7}'
+    (home / "model_files.json").write_text(f'{{"{"a" * 64}": {row}, "{"b" * 64}": {whole}}}')
+    assert weights.read_inventory(home).gguf == {("b" * 64, 7)}
+    assert str(home / "model_files.json") in caplog.text
+    with pytest.raises(InvalidRequest, match="was given to this machine before"):
+        weights.find_model_file("a" * 64, home)

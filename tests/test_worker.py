@@ -204,6 +204,62 @@ def test_an_error_of_ours_ends_the_job_and_a_bug_also_the_worker(room: Room) -> 
     assert told.reason == "3 attempts failed; the last: RuntimeError: CUDA error: unspecified launch failure"
 
 
+def test_storage_that_fails_once_costs_an_attempt_and_not_the_job(room: Room, home: Path) -> None:
+    worker, engines = room
+    job = worker.ledger.submit(film(worker.session))
+
+    def once(kind: str, step: int) -> None:
+        if (kind, step) == ("animate", 2):
+            engines.before_step = lambda kind, step: None
+            raise StorageFailed("the ledger was busy for 10 seconds")
+
+    engines.before_step = once
+    worker.run_next(threading.Event())
+    told = worker.ledger.job(job)
+    assert (told.state, told.failures, told.reason) == ("queued", 1, "the ledger was busy for 10 seconds")
+    worker.run_next(threading.Event())
+    assert worker.ledger.job(job).state == "done"
+    assert sum(line.startswith("draw") for line in computed(home)) == 3
+
+
+def test_a_finished_job_whose_end_could_not_be_noted_is_done_by_the_next_attempt(
+    room: Room, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = room
+    job = worker.ledger.submit(picture(worker.session))
+
+    def busy(*arguments: Any) -> bool:
+        raise StorageFailed("the ledger was busy for 10 seconds")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.ledger, "finish", busy)
+        worker.run_next(threading.Event())
+    worker.run_next(threading.Event())
+    told = worker.ledger.job(job)
+    assert (told.state, len(told.results)) == ("done", 1)
+    assert len(computed(home)) == 1
+
+
+def test_storage_that_fails_while_a_worker_is_watched_does_not_end_its_supervisor(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def busy(*arguments: Any, **named: Any) -> Any:
+        raise StorageFailed("the ledger was busy for 10 seconds")
+
+    monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.01)
+    ledger, starts = Ledger(home), home / "starts"
+    monkeypatch.setattr(ledger, "jobs", busy)
+    monkeypatch.setattr(ledger, "release", busy)
+    script = (
+        f"import pathlib, sys, time; p = pathlib.Path({str(starts)!r}); time.sleep(0.5); "
+        "n = len(p.read_text()) if p.exists() else 0; p.write_text('x' * (n + 1)); sys.exit(n == 0)"
+    )
+    supervise([sys.executable, "-c", script], ledger, "w", threading.Event(), first_wait_seconds=0.01)
+    assert starts.read_text() == "xx"  # the first failed, and another was started
+    assert "not watched" in caplog.text
+    assert "taken back only" in caplog.text
+
+
 def test_a_lost_lease_stops_the_run(room: Room) -> None:
     worker, engines = room
     job, told = worker.ledger.submit(picture(worker.session)), told_to_stop(worker)
