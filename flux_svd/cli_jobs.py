@@ -6,33 +6,32 @@ import argparse
 import datetime
 import json
 import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from flux_svd.cli_border import Told, json_option
 from flux_svd.errors import InvalidRequest
 
-Told = tuple[str, dict[str, Any]]
-Command = Callable[[argparse.Namespace, threading.Event, Path], Told]
 LISTED = 50
 
 
-def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[[Command], Any]) -> None:
-    """Add the commands to the parser's; `told` turns one of ours into one of the command line's."""
+def add_commands(commands: Any) -> None:
+    """Add jobs, worker, library and replay to the parser's commands."""
+    common = json_option()
     jobs = commands.add_parser("jobs", parents=[common], help="what waits, runs and has ended")
     actions = ["list", "show", "cancel", "retry", "pause", "resume", "again"]
     jobs.add_argument("action", nargs="?", default="list", choices=actions)
     jobs.add_argument("id", nargs="*", help="ids of jobs; pause and resume without one stand for the whole queue")
     jobs.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="again: what to change in the request")
-    jobs.set_defaults(command=told(_jobs))
+    jobs.set_defaults(command=_jobs)
 
     worker = commands.add_parser("worker", parents=[common], help="carry out jobs; is started again when it dies")
     worker.add_argument("--device", type=int, default=0, metavar="N", help="number of the device (default: 0)")
     worker.add_argument("--output", type=Path, help="folder for results of jobs that name none (default: ./outputs)")
     worker.add_argument("--until-empty", action="store_true", help="end when no job waits")
     worker.add_argument("--alone", metavar="NAME", help=argparse.SUPPRESS)
-    worker.set_defaults(command=told(_worker))
+    worker.set_defaults(command=_worker, stops="after a step")
 
     library = commands.add_parser("library", parents=[common], help="find, star and throw away results")
     actions = ["list", "search", "star", "unstar", "delete", "restore", "trash", "empty", "rebuild"]
@@ -46,11 +45,11 @@ def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[
     library.add_argument("--min-score", type=float, metavar="COSINE")
     library.add_argument("--starred", action="store_true", default=None)
     library.add_argument("--limit", type=int, default=LISTED)
-    library.set_defaults(command=told(_library))
+    library.set_defaults(command=_library)
 
     replay = commands.add_parser("replay", parents=[common], help="make a result again and say whether it is the same")
     replay.add_argument("file", type=Path)
-    replay.set_defaults(command=told(_replay))
+    replay.set_defaults(command=_replay, stops="after a step")
 
 
 def submit(plan: Any, home: Path, outputs: Path | None) -> Told:
@@ -174,7 +173,7 @@ def _replay(arguments: argparse.Namespace, stop: threading.Event, home: Path) ->
     from flux_svd.replay import replay
     from flux_svd.session import Session
 
-    result = replay(arguments.file, Session(home=home, owner="the command line"))
+    result = replay(arguments.file, Session(home=home, owner="the command line"), stop=stop)
     verdict = result.verdict if result.psnr is None else f"{result.verdict}: {result.psnr:g} dB in the frame that differs most"
     return "\n".join([verdict, *result.changes]), {"file": str(arguments.file), **asdict(result)}
 

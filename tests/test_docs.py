@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flux_svd.catalog import MODELS, ModelSpec
-from flux_svd.cli import _parser
+from flux_svd.cli import make_parser
 from flux_svd.methods import METHODS, TransitionMethod
 from flux_svd.recipe import VideoRecipe
 from tests.test_planner import EVERYTHING, gpu, plan_of
@@ -52,7 +52,7 @@ def test_every_command_in_the_documents_is_understood() -> None:
     ]
     assert len(commands) >= 7
     for command in commands:
-        _parser().parse_args(shlex.split(command)[1:])
+        make_parser().parse_args(shlex.split(command)[1:])
 
 
 def test_every_room_stands_in_the_tree() -> None:
