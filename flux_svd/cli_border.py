@@ -39,7 +39,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def json_option(**options: Any) -> Parser:
-    """Return a parent parser with the option every command takes."""
+    """Return a parent parser with the option every command takes.
+
+    An action of a command repeats the command's options with `default=argparse.SUPPRESS`, so that they may stand before its name
+    and after it.
+    """
     parser = Parser(add_help=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout", **options)
     return parser

@@ -21,9 +21,17 @@ LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "accelerate", 
 def add_commands(commands: Any) -> None:
     """Add models and doctor to the parser's commands."""
     models = commands.add_parser("models", parents=[json_option()], help="which models there are, downloads and licences")
-    models.add_argument("action", nargs="?", default="list", choices=["list", "show", "download", "accept"])
-    models.add_argument("name", nargs="*", help="model names")
-    models.set_defaults(command=_models, stops="abruptly")  # threads of a download could not be stopped otherwise
+    models.set_defaults(command=_models, action="list", name=[])
+    actions, common = models.add_subparsers(metavar="ACTION", title="actions"), json_option(default=argparse.SUPPRESS)
+    for name, does in (
+        ("list", "each with its size, whether it is here, and its licence; what models alone does"),
+        ("show", "everything that is known of a model"), ("download", "get its weights, or go on where a download ended"),
+        ("accept", "accept its licence, where that is asked for"),
+    ):  # fmt: skip
+        action = actions.add_parser(name, parents=[common], help=does)
+        action.add_argument("name", nargs="*", metavar="NAME")
+        # Threads of a download could not be stopped otherwise.
+        action.set_defaults(action=name, stops="abruptly" if name == "download" else "now")
     doctor = commands.add_parser("doctor", parents=[json_option()], help="what this machine has")
     doctor.set_defaults(command=_doctor)
 

@@ -116,6 +116,19 @@ def test_damage_is_named_by_list_and_rebuild(capsys: Output, engines: FakeEngine
     assert "its sidecar is damaged" in capsys.readouterr().out
 
 
+def test_what_was_damaged_is_told_in_json_too(capsys: Output, engines: FakeEngines, home: Path) -> None:
+    job = ask(capsys, "image", "a dog", "--detach")["job"]
+    assert (ask(capsys, "jobs")["damaged"], ask(capsys, "library")["damaged"]) == (None, None)
+    for database in home.rglob("*.db"):
+        database.write_bytes(b"no database" * 1000)
+    (home / "jobs" / "x.json").write_text("{")
+    told = ask(capsys, "jobs")
+    assert told["jobs"][0]["id"] == job
+    assert Path(told["damaged"]).exists()
+    assert [Path(path).name for path in told["unreadable"]] == ["x.json"]
+    assert Path(ask(capsys, "library", "list")["damaged"]).exists()
+
+
 def shifted(engines: FakeEngines, monkeypatch: pytest.MonkeyPatch, by: int) -> None:
     draw = engines.draw
 
