@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from flux_svd import again
 from flux_svd.cli_border import Parser, Told, json_option
 from flux_svd.errors import InvalidRequest
 
@@ -47,10 +48,11 @@ def _add_jobs(jobs: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, parents=[common], help=does)
         action.add_argument("id", nargs=ids, metavar="ID")
         action.set_defaults(command=_change_jobs, action=name)
-    again = actions.add_parser("again", parents=[common], help="submit its request once more, with changes")
-    again.add_argument("id", metavar="ID")
-    again.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="what to change; may be repeated")
-    again.set_defaults(command=_again)
+    anew = actions.add_parser("again", parents=[common], help="submit its request once more, with its seed and with changes")
+    anew.add_argument("id", metavar="ID")
+    anew.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                      help="what to change; may be repeated (seed=null draws another seed)")
+    anew.set_defaults(command=_again)
 
 
 def _add_library(library: argparse.ArgumentParser) -> None:
@@ -145,13 +147,13 @@ def _change_jobs(arguments: argparse.Namespace, stop: threading.Event, home: Pat
 
 
 def _again(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:
-    """Submit the request of a job once more, with changes: a new plan, a new job."""
+    """Submit the request of a job once more, with its seed and with changes: a new plan, a new job."""
     from flux_svd.ledger import Ledger
     from flux_svd.request import make_request
     from flux_svd.session import Session
 
     ledger = Ledger(home)
-    fields = ledger.plan(arguments.id).request.model_dump(mode="json")
+    fields = again.wish_of_job(ledger.plan(arguments.id))
     for change in arguments.set:
         name, equals, text = change.partition("=")
         if not equals:

@@ -80,6 +80,17 @@ def test_again_is_a_new_job_with_changes(capsys: Output, engines: FakeEngines, h
     assert run(capsys, "jobs", "again", job, "--set", "steps")[1]["field"] == "set"
 
 
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_again_keeps_a_seed_that_was_drawn_so_that_changes_can_be_compared(
+    kind: str, capsys: Output, engines: FakeEngines, home: Path
+) -> None:
+    first = ask(capsys, kind, "a dog", "--detach")
+    changed = ask(capsys, "jobs", "again", first["job"], "--set", "steps=3")
+    assert changed["seed"] == first["seed"]
+    assert Ledger(home).plan(changed["job"]).request.model == "pocket-flux"
+    assert ask(capsys, "jobs", "again", first["job"], "--set", "seed=null")["seed"] != first["seed"]
+
+
 def test_a_second_worker_for_a_device_is_refused(capsys: Output, engines: FakeEngines, home: Path) -> None:
     from filelock import FileLock
 
