@@ -13,7 +13,7 @@ from typing import Any
 
 from flux_svd import __version__, cli_films, cli_images, cli_jobs, cli_make, cli_measure, cli_models, failpoints
 from flux_svd.cli_border import Parser, Told, json_option, run, say
-from flux_svd.session import default_home
+from flux_svd.session import home_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,9 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     fault, _, number = os.environ.get("FLUX_SVD_FAILPOINT", "").partition("@")  # for tests: kill@17, full@17
     if fault:
         failpoints.arm("kill" if fault == "kill" else "full", int(number))
-    given = os.environ.get("FLUX_SVD_HOME")
-    home = Path(given).expanduser() if given else default_home()
-    return run(make_parser(), sys.argv[1:] if argv is None else argv, home)
+    return run(make_parser(), sys.argv[1:] if argv is None else argv, home_of(os.environ.get("FLUX_SVD_HOME")))
 
 
 def make_parser() -> Parser:
