@@ -42,7 +42,7 @@ def test_lengths_loops_and_seconds_are_options(capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("arguments", "field", "allowed"),
     [
-        (["--length", "many"], "lengths.0", "integer"),
+        (["--length", "many"], "lengths.0", "a whole number from 3 to 121"),
         (["--length", "2"], "lengths.0", "3"),
         (["--seconds", "0"], "seconds", ""),
         (["--seconds", "long"], "seconds", ""),
