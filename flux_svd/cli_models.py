@@ -89,7 +89,13 @@ def _doctor(arguments: argparse.Namespace, stop: threading.Event, home: Path) ->
         "token": get_token() is not None,
         "models": sorted(weights.read_inventory(home).on_disk),
     }
-    return "\n".join(f"{key:>14}  {value}" for key, value in answer.items()), answer
+    lines = {
+        **{name: str(value) for name, value in answer.items()},
+        "versions": f"\n{'':>16}".join(f"{name} {version}" for name, version in answer["versions"].items()),
+        "token": "found, for models that ask for one" if answer["token"] else "none; only models that ask first need one",
+        "models": ", ".join(answer["models"]) or "none",
+    }
+    return "\n".join(f"{name:>14}  {value}" for name, value in lines.items()), answer
 
 
 def _ffmpeg() -> str:
