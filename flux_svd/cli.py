@@ -56,17 +56,22 @@ def _add_app(commands: Any) -> None:
 def _app(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from flux_svd.web.login import read_accounts
-    from flux_svd.web.serve import run_app
+    from flux_svd.web.accounts import read_accounts
+    from flux_svd.web.binding import check_bind, check_mcp, check_port
 
     password = os.environ.pop("FLUX_SVD_PASSWORD", None)  # processes started from here have no need of it
-    accounts = read_accounts(password, arguments.password_file)
-    address = f"http://{arguments.host}:{arguments.port}"
-    say(f"flux_svd is at {address} (Ctrl+C ends it)")
+    accounts, hosts = read_accounts(password, arguments.password_file), tuple(arguments.allow_host)
+    check_bind(arguments.host, public=arguments.public, hosts=hosts, accounts=accounts)
+    check_port(arguments.host, arguments.port)
+    if arguments.mcp:
+        check_mcp(accounts)
+    from flux_svd.web.serve import run_app  # Gradio takes long to import
+
+    address = f"http://{f'[{arguments.host}]' if ':' in arguments.host else arguments.host}:{arguments.port}"
     with suppress(KeyboardInterrupt):
         run_app(
             host=arguments.host, port=arguments.port, home=home, output_dir=arguments.output, public=arguments.public,
-            hosts=tuple(arguments.allow_host), accounts=accounts,
-            metrics_token=os.environ.pop("FLUX_SVD_METRICS_TOKEN", ""), mcp=arguments.mcp,
+            hosts=hosts, accounts=accounts, metrics_token=os.environ.pop("FLUX_SVD_METRICS_TOKEN", ""), mcp=arguments.mcp,
+            on_listening=lambda: say(f"flux_svd is at {address} (Ctrl+C ends it)"),
         )  # fmt: skip
     return "", {"served": address}
