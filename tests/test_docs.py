@@ -101,12 +101,21 @@ def test_options_of_a_command_count_before_its_action_too(before: str, after: st
     assert all(read[0][name] == read[1][name] for name in read[0])
 
 
-def test_every_room_stands_in_the_tree() -> None:
-    tree = README[README.index("## The tree") :]
-    for path in sorted((ROOT / "flux_svd").iterdir()):
-        if path.name.startswith("__pycache__") or path.suffix == ".typed":
-            continue
-        assert re.search(rf"^\s+{re.escape(path.name)}\b", tree, re.MULTILINE), f"{path.name} has no line in the README's tree"
+def test_every_room_has_one_line_and_every_line_is_a_room() -> None:
+    rooms = {path.name for path in (ROOT / "flux_svd").iterdir() if path.name != "__pycache__" and path.suffix != ".typed"}
+    (listed,) = re.findall(r"```\n(.*?)```", (ROOT / "docs" / "rooms.md").read_text("utf-8"), re.DOTALL)
+    names = [line.split()[0].rstrip("/") for line in listed.splitlines()]
+    assert sorted(names) == sorted(rooms)
+
+
+def test_the_tree_of_the_readme_names_what_there_is() -> None:
+    tree = README[README.index("## The tree") : README.index("docs/rooms.md")]
+    for name in re.findall(r"^(?:  )?(\S+/|\S+\.\w+)\s{2,}", tree, re.MULTILINE):
+        assert (ROOT / name).exists() or (ROOT / "flux_svd" / name).exists(), name
+    groups = re.findall(r"^  [a-z ]+?  +([a-z_]+(?:, [a-z_]+)+) ", tree, re.MULTILINE)
+    assert len(groups) == 4
+    for name in ", ".join(groups).split(", "):
+        assert (ROOT / "flux_svd" / f"{name}.py").is_file(), name
 
 
 def test_links_between_documents_lead_somewhere() -> None:
