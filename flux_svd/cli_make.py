@@ -6,13 +6,12 @@ import argparse
 import functools
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flux_svd import again, cli_films, cli_images, cli_jobs, memory, weights
 from flux_svd.cli_border import Answer, Parser, Told, json_option, say
-from flux_svd.request import ImageRequest, VideoRequest, describe_bounds, make_request
+from flux_svd.request import ImageRequest, VideoRequest, describe_bounds, make_request, schema_of
 
 # Fields whose options are not the text of one value, and added by `cli_images` and `cli_films`.
 _ADDED_APART = (
@@ -70,18 +69,19 @@ def _wish(kind: type[ImageRequest] | type[VideoRequest]) -> Parser:
         if name in _ADDED_APART:
             continue
         option = {"negative_prompt": "--negative"}.get(name, "--" + name.replace("_", "-"))
+        does = f"{field.description}"[:1].lower() + f"{field.description}"[1:].replace("%", "%%")
         if field.annotation is bool:
-            parser.add_argument(option, dest=name, action="store_true", default=None, help=field.description)
+            parser.add_argument(option, dest=name, action="store_true", default=None, help=does)
             continue
-        bounds = describe_bounds(kind, name)
-        parser.add_argument(option, dest=name, metavar=name.upper(), help=f"{field.description} ({bounds})".replace("%", "%%"))
+        value = {int: "N", float: "X", None: "TEXT" if name == "negative_prompt" else "NAME"}[_number_of(kind, name)]
+        parser.add_argument(option, dest=name, metavar=value, help=f"{does}: {describe_bounds(kind, name)}")
     parser.add_argument("--reference", action="append", type=Path, metavar="FILE", help="picture to work from; may be repeated")
     cli_images.add_wishes(parser)
     if kind is ImageRequest:
         cli_images.add_beginnings(parser)
     else:
         cli_films.add_wishes(parser)
-    parser.add_argument("--output", type=Path, help="folder for results (default: ./outputs)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for results (default: ./outputs)")
     return parser
 
 
@@ -176,14 +176,17 @@ def _request(arguments: argparse.Namespace, store: Any, home: Path) -> ImageRequ
 
 def _as_number(kind: type[ImageRequest] | type[VideoRequest], name: str, text: str) -> Any:
     """Return the option's text as the number its field takes; text that is no number goes on, to be refused with its bounds."""
-    schema = json.dumps(kind.model_json_schema()["properties"][name])
-    number: Callable[[str], Any] | None = (
-        int if '"integer"' in schema else float if '"number"' in schema else None
-    )
+    number = _number_of(kind, name)
     try:
         return number(text) if number else text
     except ValueError:
         return text
+
+
+def _number_of(kind: type[ImageRequest] | type[VideoRequest], name: str) -> type[int] | type[float] | None:
+    """Return what kind of number a field takes, None where it takes something else."""
+    schema = json.dumps(schema_of(kind)["properties"][name])
+    return int if '"integer"' in schema else float if '"number"' in schema else None
 
 
 def _show_progress(progress: Any) -> None:

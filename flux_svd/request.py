@@ -6,6 +6,7 @@ A field that is None is a hole; `plan.py` fills it and says how.
 from __future__ import annotations
 
 import difflib
+import functools
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -232,8 +233,14 @@ def make_request(fields: Mapping[str, Any]) -> Request:
 
 def describe_bounds(kind: type[_Request], field: str) -> str:
     """Return in words what `field` of a request accepts: "256 to 2048 in steps of 16"."""
-    schema = kind.model_json_schema()
+    schema = schema_of(kind)
     return _bounds_of(schema["properties"][field], schema.get("$defs", {}))
+
+
+@functools.cache  # the command line asks for every field, and each time takes milliseconds
+def schema_of(kind: type[_Request]) -> Mapping[str, Any]:
+    """Return the JSON schema of a request."""
+    return kind.model_json_schema()
 
 
 def _bounds_of(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
@@ -296,7 +303,7 @@ def _explain(error: ValidationError) -> InvalidRequest:
 
 def _schema_at(kind: type[_Request], where: Sequence[int | str]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Return the JSON schema of the field of a request at a place, and the schemas it refers to."""
-    schema: Mapping[str, Any] = kind.model_json_schema()
+    schema = schema_of(kind)
     parts = schema.get("$defs", {})
     for part in where:
         (schema,) = _variants(schema, parts)[:1]
