@@ -16,8 +16,8 @@ except ImportError:
 
 from flux_svd.errors import FluxSvdError
 from flux_svd.session import Session
-from flux_svd.web import serve
-from flux_svd.web.login import read_accounts
+from flux_svd.web.accounts import read_accounts
+from flux_svd.web.binding import check_port
 
 GPU_SECONDS = 120  # of a Space's GPU for one picture or film
 
@@ -30,16 +30,24 @@ def main() -> None:
     password_file = os.environ.get("FLUX_SVD_PASSWORD_FILE")
     # Taken out of the environment: processes started from here have no need of it.
     accounts = read_accounts(os.environ.pop("FLUX_SVD_PASSWORD", None), Path(password_file) if password_file else None)
-    if os.environ.get("SPACE_ID"):
+    here = not (os.environ.get("SPACE_ID") or os.environ.get("COLAB_RELEASE_TAG") or "google.colab" in sys.modules)
+    if here:
+        check_port("127.0.0.1", port)
+    from flux_svd.web import serve  # Gradio takes long to import
+
+    if here:
+        metrics_token = os.environ.pop("FLUX_SVD_METRICS_TOKEN", "")
+
+        def tell() -> None:
+            sys.stdout.write(f"flux_svd is at http://127.0.0.1:{port} (Ctrl+C ends it)\n")
+            sys.stdout.flush()
+
+        serve.run_app("127.0.0.1", port, **folders, accounts=accounts, metrics_token=metrics_token, on_listening=tell)
+    elif os.environ.get("SPACE_ID"):
         lend = spaces.GPU(duration=GPU_SECONDS) if spaces is not None and os.environ.get("SPACES_ZERO_GPU") else None
         serve.launch(Session(**folders, owner="the app"), profile="space", port=port, on_device=lend, accounts=accounts)
-    elif os.environ.get("COLAB_RELEASE_TAG") or "google.colab" in sys.modules:
-        serve.launch(Session(**folders, owner="the app"), profile="colab", port=port, accounts=accounts)
     else:
-        sys.stdout.write(f"flux_svd is at http://127.0.0.1:{port} (Ctrl+C ends it)\n")
-        sys.stdout.flush()
-        metrics_token = os.environ.pop("FLUX_SVD_METRICS_TOKEN", "")
-        serve.run_app("127.0.0.1", port, **folders, accounts=accounts, metrics_token=metrics_token)
+        serve.launch(Session(**folders, owner="the app"), profile="colab", port=port, accounts=accounts)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import Any
 
 from flux_svd import presets, storyboard
 from flux_svd.artifact import load_recipe, load_request
-from flux_svd.catalog import MODELS
+from flux_svd.catalog import IMAGE_FAMILIES, MODELS
 from flux_svd.errors import InvalidRequest, UnreadableFile
+from flux_svd.plan import Plan
 from flux_svd.recipe import ImageRecipe, Recipe
 from flux_svd.request import ImageRequest, Request, StageWish, VideoRequest
 
@@ -36,6 +37,17 @@ def made_again(request: Request, recipe: Recipe) -> Request:
         return request
     alone = {} if recipe.variation else {"count": 1, "best_of": 1}
     return request.model_copy(update={"seed": recipe.seed, "model": recipe.model, **alone})
+
+
+def wish_of_job(plan: Plan) -> dict[str, Any]:
+    """Return the fields of the request that makes all of a job again: with the seed and the image model of its plan.
+
+    Only then do changes to the fields show in the results as themselves.
+    """
+    fields = plan.request.model_dump(mode="json") | {"seed": plan.seed}
+    if plan.model in MODELS and MODELS[plan.model].family in IMAGE_FAMILIES:  # a film of given pictures has no image model
+        fields["model"] = plan.model
+    return fields
 
 
 def can_vary(recipe: Recipe) -> bool:

@@ -1,14 +1,19 @@
-"""Two functions for scripts and notebooks: a picture, a film. Everything else is `Session`."""
+"""Two functions for scripts and notebooks: a picture, a film. Everything else is `Session`.
+
+They are a way into the program as the command line is, so they find the data folder where it does: in FLUX_SVD_HOME.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from flux_svd.artifact import VideoArtifact
+from flux_svd.errors import InvalidRequest
 from flux_svd.request import Request, make_request
 from flux_svd.run import OnProgress
 from flux_svd.session import Session
@@ -31,12 +36,13 @@ def generate_image(
 ) -> tuple[Path, Image.Image]:
     """Make one picture and return (its file, the picture).
 
-    What is None is filled by the plan; `session` keeps engines warm between calls (one is shared if none is given).
+    What is None is filled by the plan; `session` keeps engines warm between calls (one is shared if none is given), and has an
+    output folder of its own.
 
     Raises:
         InvalidRequest, ModelUnavailable, DoesNotFit, BadOutput: see `flux_svd.errors`.
     """
-    session = session or _shared_session(_resolved(output_dir))
+    session = _session(session, output_dir)
     request = make_request(
         {
             "kind": "image", "prompt": prompt, "steps": steps, "guidance": guidance_scale, "negative_prompt": negative_prompt,
@@ -70,11 +76,12 @@ def generate_video_with_motion(
     """Make one film and return (its file, its first keyframe).
 
     3 keyframes with 23 frames each way make 45 frames: 3.75 s at 12 fps. `stages` gives each keyframe its own prompt.
+    `session` as for a picture.
 
     Raises:
         InvalidRequest, ModelUnavailable, DoesNotFit, BadOutput: see `flux_svd.errors`.
     """
-    session = session or _shared_session(_resolved(output_dir))
+    session = _session(session, output_dir)
     values: dict[str, Any] = {
         "kind": "video", "prompt": prompt, "frames_per_transition": frames_per_transition, "fps": fps, "steps": steps,
         "guidance": guidance_scale, "transition_steps": transition_steps, "model": model, "video_model": video_model,
@@ -90,13 +97,17 @@ def generate_video_with_motion(
     return film.path, _opened(film.keyframes[0])
 
 
+def _session(given: Session | None, output_dir: Path | str | None) -> Session:
+    if given is None:
+        return _shared_session(os.environ.get("FLUX_SVD_HOME", ""), str(output_dir or ""))
+    if output_dir is not None:
+        raise InvalidRequest("output_dir", str(output_dir), "none beside a session, which has its own: Session(output_dir=…)")
+    return given
+
+
 @functools.lru_cache(maxsize=4)
-def _shared_session(output_dir: Path | None) -> Session:
-    return Session(output_dir=output_dir)
-
-
-def _resolved(output_dir: Path | str | None) -> Path | None:
-    return None if output_dir is None else Path(output_dir)
+def _shared_session(home: str, output_dir: str) -> Session:
+    return Session(home=home, output_dir=output_dir)
 
 
 def _opened(path: Path) -> Image.Image:

@@ -9,21 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flux_svd.cli_border import Told, json_option
 from flux_svd.errors import InvalidRequest
 from flux_svd.request import VideoRequest
 
 if TYPE_CHECKING:
     from flux_svd.plan import Plan
 
-Told = tuple[str, dict[str, Any]]
-Command = Callable[[argparse.Namespace, threading.Event, Path], Told]
 
-
-def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[[Command], Any]) -> None:
-    """Add the commands to the parser's; `told` turns one of ours into one of the command line's."""
+def add_commands(commands: Any) -> None:
+    """Add report and export to the parser's commands."""
+    common = json_option()
     report = commands.add_parser("report", parents=[common], help="numbers about a finished film, and what they say")
     report.add_argument("file", type=Path, help="an MP4 this program made")
-    report.set_defaults(command=told(_report))
+    report.set_defaults(command=_report)
 
     export = commands.add_parser("export", parents=[common], help="a finished film as another kind of file")
     export.add_argument("file", type=Path, help="an MP4 this program made")
@@ -36,7 +35,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[
     export.add_argument("--interpolator", type=Path, metavar="FILE", help="a network of your own (TorchScript: two pictures and "
                         "a time in, one out) that guesses them instead; it is a program, so only one you trust")
     export.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: beside the film)")
-    export.set_defaults(command=told(_export))
+    export.set_defaults(command=_export)
 
 
 def add_wishes(parser: argparse.ArgumentParser) -> None:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flux_svd import presets
+from flux_svd.cli_border import Told, json_option
 from flux_svd.errors import InvalidRequest
 from flux_svd.request import ImageRequest, describe_bounds
 from flux_svd.upscale import SCALES, upscale_file
 
-Command = Callable[[argparse.Namespace, threading.Event, Path], tuple[str, dict[str, Any]]]
 
-
-def add_commands(commands: Any, common: argparse.ArgumentParser, told: Callable[[Command], Any]) -> None:
-    """Add the commands to the parser's; `told` turns one of ours into one of the command line's."""
-    larger = commands.add_parser("upscale", parents=[common], help="a picture, two or four times as large")
+def add_commands(commands: Any) -> None:
+    """Add upscale to the parser's commands."""
+    larger = commands.add_parser("upscale", parents=[json_option()], help="a picture, two or four times as large")
     larger.add_argument("file", type=Path, help="PNG, JPEG or WebP")
     larger.add_argument("--scale", default="2", metavar="N", help=f"{' or '.join(map(str, SCALES))} (default: %(default)s)")
     larger.add_argument("--upscaler", type=Path, metavar="FILE", help="network of your own (.safetensors); else interpolation")
     larger.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: beside the picture)")
-    larger.set_defaults(command=told(_upscale))
+    larger.set_defaults(command=_upscale)
 
 
 def add_wishes(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +58,7 @@ def read_wishes(arguments: argparse.Namespace) -> dict[str, Any]:
         ) from None
 
 
-def _upscale(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> tuple[str, dict[str, Any]]:
+def _upscale(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:
     try:
         scale = int(arguments.scale)
     except ValueError:

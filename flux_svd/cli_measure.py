@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flux_svd import memory
-from flux_svd.errors import BadOutput, InvalidRequest
+from flux_svd.cli_border import Told, json_option, say
+from flux_svd.cli_make import machine_options, open_session
+from flux_svd.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from flux_svd.progress import Progress
 
-Told = tuple[str, dict[str, Any]]
-Command = Callable[[argparse.Namespace, threading.Event, Path], Told]
 
-
-def add_commands(
-    commands: Any, common: argparse.ArgumentParser, machine: argparse.ArgumentParser, told: Callable[[Command], Any]
-) -> None:
-    """Add the commands to the parser's; `told` turns one of ours into one of the command line's."""
+def add_commands(commands: Any) -> None:
+    """Add bench and verify to the parser's commands."""
+    common, machine = json_option(), machine_options()
     bench = commands.add_parser("bench", parents=[common, machine], help="time models on this machine")
     bench.add_argument("models", nargs="*", metavar="MODEL", help="which (default: the pocket models)")
     bench.add_argument("--runs", type=int, default=3, metavar="N", help="warm runs of each, after a cold one (1 to 100)")
     bench.add_argument("--output", type=Path, metavar="FILE", help="write the JSON there too")
-    bench.set_defaults(command=told(_bench))
+    bench.set_defaults(command=_bench, stops="after a step")
 
     verify = commands.add_parser("verify", parents=[common, machine], help="does a model work here? writes a report")
     verify.add_argument("model", metavar="MODEL")
     verify.add_argument("--output", type=Path, help="folder for the result and the report (default: ./outputs)")
-    verify.set_defaults(command=told(_verify))
+    verify.set_defaults(command=_verify, stops="after a step")
 
 
 def _bench(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:
     from flux_svd import measuring
-    from flux_svd.session import Session
     from flux_svd.store import Store
 
     if not 1 <= arguments.runs <= 100:
@@ -47,7 +42,7 @@ def _bench(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> 
     with tempfile.TemporaryDirectory(prefix="flux-svd-bench-") as folder:
         place = Path(folder)
         store = Store(home, stages=place / "stages")
-        session = Session(home=home, output_dir=place / "outputs", store=store, owner="a benchmark", **_machine(arguments))
+        session = open_session(arguments, home, output_dir=place / "outputs", store=store, owner="a benchmark")
         answer = measuring.bench(session, arguments.models or measuring.ALWAYS_HERE, arguments.runs, _say, stop)
         session.unload()
     if arguments.output is not None:
@@ -62,14 +57,14 @@ def _bench(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> 
 
 def _verify(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> Told:
     from flux_svd import measuring
-    from flux_svd.session import Session
 
     output = arguments.output or Path("outputs")
-    session = Session(home=home, output_dir=output, owner="a verification", **_machine(arguments))
-    report = measuring.verify(session, arguments.model, _say, stop)
+    session = open_session(arguments, home, output_dir=output, owner="a verification")
+    report, failure = measuring.verify(session, arguments.model, _say, stop)
     path = measuring.write_report(report, output, f"verify-{arguments.model}")
-    if not report["passed"]:
-        raise BadOutput(f"{report['error']} The report is {path}; please attach it when you tell of this.")
+    if failure is not None:
+        say(f"The report is {path}; please attach it when you tell of this.")
+        raise failure
     measured = memory.format_gib(report["peak_bytes"]) if report["peak_bytes"] else "not measured"
     told = (
         f"{arguments.model} works here: {report['run_seconds']:g} s, clip_cosine {report['clip_cosine']:g} "
@@ -79,13 +74,6 @@ def _verify(arguments: argparse.Namespace, stop: threading.Event, home: Path) ->
     return told, {**report, "report": str(path)}
 
 
-def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "vram_bytes": memory.parse_bytes(arguments.vram) if arguments.vram else None,
-        "untried": arguments.untried,
-    }
-
-
 def _say(progress: Progress) -> None:
     if progress.note:
-        print(progress.note, file=sys.stderr)
+        say(progress.note)

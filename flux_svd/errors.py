@@ -1,6 +1,7 @@
 """Every error a caller may see; nothing else in the project is raised at a user.
 
 FluxSvdError                    exit code 1
+├── BadUsage                    2   a command line that cannot be read; says what of it, and where help is
 ├── InvalidRequest              2   a wish outside its bounds; names field, value and what is allowed
 │   └── UnreadableFile          2   a given file is missing, damaged, disguised or too large
 ├── ModelUnavailable            3   weights absent, gated, or their licence not accepted
@@ -30,6 +31,12 @@ class FluxSvdError(Exception):
 
     def __str__(self) -> str:
         return redact(super().__str__())
+
+
+class BadUsage(FluxSvdError):
+    """The command line cannot be read: an unknown option, a missing argument, a value of another type."""
+
+    exit_code = 2
 
 
 class InvalidRequest(FluxSvdError):

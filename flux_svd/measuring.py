@@ -75,15 +75,18 @@ def _timed(session: Session, spec: ModelSpec, runs: int, on_progress: OnProgress
     }  # fmt: skip
 
 
-def verify(session: Session, model: str, on_progress: OnProgress, stop: threading.Event) -> dict[str, Any]:
+def verify(
+    session: Session, model: str, on_progress: OnProgress, stop: threading.Event
+) -> tuple[dict[str, Any], FluxSvdError | None]:
     """Return a report of a model's first work here: does it load, is what it makes finite, does it show what was asked?
 
-    A failure is part of the report, not raised: `passed` is False and `error` says why. No path and no token is in it, so that
-    it can be passed on. `clip_cosine` is of the picture and its prompt, `other_cosine` of the picture and another prompt.
+    A failure is part of the report, and returned, not raised: `passed` is False and `error` says why. No path and no token is in
+    the report, so that it can be passed on. `clip_cosine` is of the picture and its prompt, `other_cosine` of the picture and
+    another prompt.
     """
     spec = find_model(model, field="model", families=(*IMAGE_FAMILIES, "svd"))
     report: dict[str, Any] = {**describe_machine(session.home), "model": model, "revision": spec.revision, "passed": False}
-    begun = time.monotonic()
+    begun, failure = time.monotonic(), None
     try:
         plan = session.plan(_wish(spec, seed=VERIFY_SEED))
         report |= _describe_plan(plan, spec)
@@ -93,10 +96,11 @@ def verify(session: Session, model: str, on_progress: OnProgress, stop: threadin
             raise BadOutput("what was made matches another prompt better than its own")
         report["passed"] = True
     except FluxSvdError as error:
+        failure = error
         report["error"] = redact(f"{type(error).__name__}: {error}").replace(str(session.home), "HOME")
     report["seconds"] = round(time.monotonic() - begun, 3)
     report["host_peak_bytes"] = host_peak_bytes()
-    return report
+    return report, failure
 
 
 def write_report(report: dict[str, Any], folder: Path, name: str) -> Path:

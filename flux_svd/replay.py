@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,9 @@ class Replay:
     changes: tuple[str, ...]
 
 
-def replay(path: Path, session: Session, on_progress: OnProgress | None = None) -> Replay:
+def replay(
+    path: Path, session: Session, on_progress: OnProgress | None = None, stop: threading.Event | None = None
+) -> Replay:
     """Make the picture or film in `path` again on the device of `session`, from nothing, and compare.
 
     No stage is taken from the store and none is kept; the file is not touched.
@@ -65,6 +68,7 @@ def replay(path: Path, session: Session, on_progress: OnProgress | None = None) 
         UnreadableFile: the file carries no request and recipe of this version.
         InvalidRequest: a picture it was made from is not here any more.
         ModelUnavailable, DoesNotFit: it cannot be made on this machine.
+        Cancelled: `stop` was set.
     """
     recipe = load_recipe(path)
     plan = _plan_for(recipe, path, session)
@@ -74,8 +78,10 @@ def replay(path: Path, session: Session, on_progress: OnProgress | None = None) 
             store=Store(session.home, stages=folder / "stages"),
         )  # fmt: skip
         _lend_references(plan.recipes[0], session.store, scratch.store)
-        made = scratch.run(plan, on_progress)[0]
-        scratch.unload()
+        try:
+            made = scratch.run(plan, on_progress, stop)[0]
+        finally:
+            scratch.unload()
         psnr = _lowest_psnr(path, made.path)
     verdict: Verdict = "different"
     if psnr is not None and psnr >= CLOSE_PSNR:

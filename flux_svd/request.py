@@ -5,8 +5,10 @@ A field that is None is a hole; `plan.py` fills it and says how.
 
 from __future__ import annotations
 
+import difflib
+import functools
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -45,11 +47,12 @@ Size = Annotated[int, Field(ge=SIZE_MIN, le=SIZE_MAX, multiple_of=SIZE_STEP)]
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 Steps = Annotated[int, Field(ge=1, le=150)]
 Guidance = Annotated[float, Field(ge=0, le=30)]
-StageName = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # a fingerprint
-ModelFileId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # sha256 of a file that was given
-PictureId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_ID, _NAME = r"^[0-9a-f]{64}$", r"^[a-z0-9][a-z0-9.-]*$"
+StageName = Annotated[str, Field(pattern=_ID)]  # a fingerprint
+ModelFileId = Annotated[str, Field(pattern=_ID)]  # sha256 of a file that was given
+PictureId = Annotated[str, Field(pattern=_ID)]
 Length = Annotated[int, Field(ge=3, le=121)]  # frames of a transition; 121 is ten seconds at 12 fps, bridged
-Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=_NAME)]
 
 
 class _Request(BaseModel):
@@ -230,25 +233,45 @@ def make_request(fields: Mapping[str, Any]) -> Request:
 
 def describe_bounds(kind: type[_Request], field: str) -> str:
     """Return in words what `field` of a request accepts: "256 to 2048 in steps of 16"."""
-    return _bounds_of(kind.model_json_schema()["properties"][field])
+    schema = schema_of(kind)
+    return _bounds_of(schema["properties"][field], schema.get("$defs", {}))
 
 
-def _bounds_of(schema: Mapping[str, Any]) -> str:
-    for variant in schema.get("anyOf", [schema]):
-        if variant.get("type") == "null":
-            continue
-        if "enum" in variant:
-            return ", ".join(variant["enum"])
-        low, high = variant.get("minimum"), variant.get("maximum")
-        if low is not None:
-            whole = "a whole number from " if variant["type"] == "integer" else "a number from "
-            step = f" in steps of {variant['multipleOf']}" if "multipleOf" in variant else ""
-            return f"{whole}{low:g} to {high}{step}" if low < 1e6 else f"{low} to {high}"
-        if variant.get("type") == "array":
-            return f"{variant.get('minItems', 0)} to {variant['maxItems']} entries"
-        if "maxLength" in variant:
-            return f"{variant.get('minLength', 0)} to {variant['maxLength']} characters"
-    return str(schema.get("type", "a value of the right type"))
+@functools.cache  # the command line asks for every field, and each time takes milliseconds
+def schema_of(kind: type[_Request]) -> Mapping[str, Any]:
+    """Return the JSON schema of a request."""
+    return kind.model_json_schema()
+
+
+def _bounds_of(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
+    """Return in words what a JSON schema accepts; `parts` are the schemas it refers to."""
+    (schema,) = _variants(schema, parts)[:1]  # beside null no field has more than one
+    if "enum" in schema:
+        return ", ".join(schema["enum"])
+    low, above, high = schema.get("minimum"), schema.get("exclusiveMinimum"), schema.get("maximum")
+    if above is not None:
+        return f"a number above {above:g}, up to {high:g}"
+    if low is not None:
+        whole = "a whole number from " if schema["type"] == "integer" else "a number from "
+        step = f" in steps of {schema['multipleOf']}" if "multipleOf" in schema else ""
+        return f"{whole}{low:g} to {high}{step}" if low < 1e6 else f"{low} to {high}"
+    if schema.get("type") == "array":
+        return f"{schema.get('minItems', 0)} to {schema['maxItems']} entries"
+    if schema.get("pattern") == _ID:
+        return "an id of 64 characters, 0 to 9 and a to f"
+    if schema.get("pattern") == _NAME:
+        return f"a name like flux1-dev, {schema['minLength']} to {schema['maxLength']} characters"
+    if "maxLength" in schema:
+        return f"{schema.get('minLength', 0)} to {schema['maxLength']} characters"
+    if "properties" in schema:
+        return f"an object with {', '.join(schema['properties'])}"
+    return {"boolean": "true or false", "string": "text"}[schema["type"]]
+
+
+def _variants(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what a schema accepts beside null, each with its references followed."""
+    variants = [parts[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in schema.get("anyOf", [schema])]
+    return [one for one in variants if one.get("type") != "null"]
 
 
 def _tuples(value: Any) -> Any:
@@ -258,19 +281,31 @@ def _tuples(value: Any) -> Any:
 
 
 def _explain(error: ValidationError) -> InvalidRequest:
+    """Return our words for what pydantic found first."""
     first = error.errors(include_url=False)[0]
-    where = [str(part) for part in first["loc"]]
-    kind = _KINDS.get(where.pop(0)) if where else None
-    field = ".".join(where) or "request"
-    value = first["input"]
+    if not first["loc"]:  # which kind of request it is cannot be told
+        return InvalidRequest("kind", first["input"].get("kind"), " or ".join(_KINDS))
+    where = first["loc"][1:]
+    kind, value = _KINDS[str(first["loc"][0])], first["input"]
+    field = ".".join(map(str, where)) or "request"
     if first["type"] == "extra_forbidden":
-        return InvalidRequest(field, value, "no such field")
+        known = list(_schema_at(kind, where[:-1])[0]["properties"])
+        near = difflib.get_close_matches(str(where[-1]), known, n=1)
+        return InvalidRequest(field, value, f"a field there is; {f'the nearest is {near[0]}' if near else ', '.join(known)}")
     if first["type"] == "missing":
         return InvalidRequest(field, None, "this field is required")
     if first["type"] == "string_unicode":
         return InvalidRequest(field, value, "text without control characters or lone surrogates")
     if first["type"] == "value_error":
-        return InvalidRequest(field if where else "request", "" if not where else value, str(first["ctx"]["error"]))
-    if kind is not None and field in kind.__pydantic_fields__:
-        return InvalidRequest(field, value, describe_bounds(kind, field))
-    return InvalidRequest(field, value, first["msg"])
+        return InvalidRequest(field, value if where else "", str(first["ctx"]["error"]))
+    return InvalidRequest(field, value, _bounds_of(*_schema_at(kind, where)))
+
+
+def _schema_at(kind: type[_Request], where: Sequence[int | str]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the JSON schema of the field of a request at a place, and the schemas it refers to."""
+    schema = schema_of(kind)
+    parts = schema.get("$defs", {})
+    for part in where:
+        (schema,) = _variants(schema, parts)[:1]
+        schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
+    return _variants(schema, parts)[0], parts

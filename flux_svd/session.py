@@ -13,7 +13,7 @@ import logging
 import queue
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,11 @@ class Session:
     """
 
     def __init__(
-        self, *, home: Path | None = None, output_dir: Path | None = None, vram_bytes: int | None = None,
+        self, *, home: Path | str | None = None, output_dir: Path | str | None = None, vram_bytes: int | None = None,
         owner: str = "a script", device_number: int = 0, store: Store | None = None, untried: bool = False,
     ) -> None:
-        self.home = home or default_home()
-        self.output_dir = output_dir or Path("outputs")
+        self.home = home_of(home)
+        self.output_dir = Path(output_dir or "outputs").expanduser()
         self.store = store or Store(self.home)
         self.owner, self.device_number = owner, device_number
         self._vram_bytes, self._untried = vram_bytes, untried
@@ -170,24 +170,29 @@ class Session:
             stop.set()
             thread.join()
 
-    def score(self, path: Path, text: str) -> dict[str, Any]:
+    def score(self, path: Path | str, text: str) -> dict[str, Any]:
         """Return how well a picture or film file matches `text`: scorer, clip_cosine (of a film: the mean over its frames).
 
         Raises:
             UnreadableFile: the file is no picture and no film.
         """
-        pictures = _pictures_in(path)
+        pictures = _pictures_in(Path(path))
         scorer = self._scorer()
         cosines = self._engines.scorer(scorer).cosine(pictures, [text] * len(pictures))
         return {"scorer": scorer, "clip_cosine": round(float(np.mean(cosines)), 4), "frames": len(pictures)}
 
-    def report(self, path: Path) -> FilmReport:
+    def report(self, path: Path | str) -> FilmReport:
         """Return numbers about a film this program made, and what they say: see `flux_svd.metrics.film`.
 
         Raises:
             UnreadableFile: the file is no film of this program, or does not decode.
         """
-        return report_film(path, self.store, self._engines.scorer(self._scorer()).likeness)
+
+        def likeness(pictures: Sequence[Image.Image]) -> list[list[float]]:  # the scorer loads when the file has been looked at
+            told: list[list[float]] = self._engines.scorer(self._scorer()).likeness(pictures)
+            return told
+
+        return report_film(Path(path), self.store, likeness)
 
     def _locked(self, request: Request) -> dict[str, ImageRecipe]:
         """Return the recipes of locked keyframes that are here, by fingerprint."""
@@ -288,9 +293,9 @@ class _Turns:
         self._changed.notify_all()
 
 
-def default_home() -> Path:
-    """Return the platform's own folder for this user's data of the program."""
-    return Path(platformdirs.user_data_dir("flux_svd", appauthor=False))
+def home_of(given: Path | str | None) -> Path:
+    """Return the data folder: the given one, or where none is given the platform's own for this user's data of the program."""
+    return Path(given).expanduser() if given else Path(platformdirs.user_data_dir("flux_svd", appauthor=False))
 
 
 def _refuse_foreign_device(plan: Plan, home: Path) -> str:

@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "flux_svd"
 FLOORS = {
     "motions": 1, "formats": 1, "grammar": 2, "outlines": 2, "timeline": 3, "export": 4, "containers": 4, "report": 8,
     "selection": 3, "keyframes": 4, "passes": 3, "densify": 4,
-    "cli_films": 11, "cli_images": 11, "presets": 1, "upscale": 6, "methods": 2, "again": 4,
+    "cli_border": 11, "cli_films": 11, "cli_images": 11, "cli_make": 11, "cli_models": 11,
+    "presets": 1, "upscale": 6, "methods": 2, "again": 4,
     "storing": 1, "ways": 2, "placing": 2, "fitting": 3, "choosing": 3, "ladder": 3, "measuring": 9, "cli_measure": 11,
     "redact": 0, "errors": 0, "progress": 0, "failpoints": 0, "request": 1, "catalog": 1, "files": 1, "pictures": 1, "memory": 2,
     "storyboard": 2, "recipe": 2, "plan": 3, "job": 3, "turns": 3, "schema": 3, "planner": 3, "artifact": 3, "device": 4,

@@ -17,8 +17,8 @@ from starlette.routing import Mount, Route
 
 from flux_svd.ledger import Ledger
 from flux_svd.session import Session
+from flux_svd.web.accounts import Accounts
 from flux_svd.web.guard import Guard
-from flux_svd.web.login import Accounts
 from flux_svd.web.owner import Owners, owner_of, stand_for
 from flux_svd.web.serve import make_app
 from tests.servers import serving

@@ -143,6 +143,24 @@ def test_models_and_doctor_tell_what_is_here(capsys: Output) -> None:
     assert {"python", "device", "device_memory", "disk_free", "ffmpeg", "token"} <= set(answer)
 
 
+def test_the_doctor_reads_as_text_and_finds_a_token_where_the_hub_keeps_it(
+    capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants  # reads HF_HOME when it is imported
+
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "hub" / "token"))
+    assert main(["doctor"]) == 0
+    told = capsys.readouterr().out
+    assert not set("{}[]") & set(told)
+    assert re.search(r"versions  accelerate [\d.]+\n +diffusers [\d.]+\n", told)
+    assert "token  none" in told
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "token").write_text("hf_abcdefgh")
+    assert run(capsys, "doctor")[1]["token"] is True
+
+
 def test_without_json_a_person_reads_it(capsys: Output) -> None:
     assert main(["models"]) == 0
     assert re.search(r"flux1-dev\s+31\.42 GiB\s+not on this disk", capsys.readouterr().out)

@@ -42,7 +42,7 @@ def test_lengths_loops_and_seconds_are_options(capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("arguments", "field", "allowed"),
     [
-        (["--length", "many"], "lengths.0", "integer"),
+        (["--length", "many"], "lengths.0", "a whole number from 3 to 121"),
         (["--length", "2"], "lengths.0", "3"),
         (["--seconds", "0"], "seconds", ""),
         (["--seconds", "long"], "seconds", ""),
@@ -108,7 +108,10 @@ def test_an_export_that_cannot_be_is_refused(arguments: list[str], field: str, f
 
 
 @pytest.mark.parametrize("command", [["report"], ["export", "--format", "mp4"]])
-def test_a_file_that_is_no_film_exits_with_2(command: list[str], capsys: Output, tmp_path: Path) -> None:
+def test_a_file_that_is_no_film_exits_with_2_before_anything_loads(
+    command: list[str], capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngines, "scorer", lambda *named: pytest.fail("a scorer was loaded"))
     (tmp_path / "x.mp4").write_bytes(b"hello")
     code, answer, stderr = run(capsys, command[0], "x.mp4", *command[1:])
     assert (code, answer["field"]) == (2, "file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,17 @@ def test_again_is_a_new_job_with_changes(capsys: Output, engines: FakeEngines, h
     assert run(capsys, "jobs", "again", job, "--set", "steps")[1]["field"] == "set"
 
 
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_again_keeps_a_seed_that_was_drawn_so_that_changes_can_be_compared(
+    kind: str, capsys: Output, engines: FakeEngines, home: Path
+) -> None:
+    first = ask(capsys, kind, "a dog", "--detach")
+    changed = ask(capsys, "jobs", "again", first["job"], "--set", "steps=3")
+    assert changed["seed"] == first["seed"]
+    assert Ledger(home).plan(changed["job"]).request.model == "pocket-flux"
+    assert ask(capsys, "jobs", "again", first["job"], "--set", "seed=null")["seed"] != first["seed"]
+
+
 def test_a_second_worker_for_a_device_is_refused(capsys: Output, engines: FakeEngines, home: Path) -> None:
     from filelock import FileLock
 
@@ -114,6 +126,22 @@ def test_damage_is_named_by_list_and_rebuild(capsys: Output, engines: FakeEngine
     assert (answer["count"], answer["problems"][0]["path"]) == (1, str(path.resolve()))
     assert main(["library"]) == 0
     assert "its sidecar is damaged" in capsys.readouterr().out
+
+
+def test_what_was_damaged_is_told_in_json_too(capsys: Output, engines: FakeEngines, home: Path) -> None:
+    job = ask(capsys, "image", "a dog", "--detach")["job"]
+    assert (ask(capsys, "jobs")["damaged"], ask(capsys, "library")["damaged"]) == (None, None)
+    gc.collect()  # a connection that is closed later would write its pages over the damage
+    for log in home.rglob("*.db-*"):  # and so would what is still to be read from there
+        log.unlink()
+    for database in home.rglob("*.db"):
+        database.write_bytes(b"no database" * 1000)
+    (home / "jobs" / "x.json").write_text("{")
+    told = ask(capsys, "jobs")
+    assert told["jobs"][0]["id"] == job
+    assert Path(told["damaged"]).exists()
+    assert [Path(path).name for path in told["unreadable"]] == ["x.json"]
+    assert Path(ask(capsys, "library", "list")["damaged"]).exists()
 
 
 def shifted(engines: FakeEngines, monkeypatch: pytest.MonkeyPatch, by: int) -> None:

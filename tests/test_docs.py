@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flux_svd.catalog import MODELS, ModelSpec
-from flux_svd.cli import _parser
+from flux_svd.cli import make_parser
 from flux_svd.methods import METHODS, TransitionMethod
 from flux_svd.recipe import VideoRecipe
 from tests.test_planner import EVERYTHING, gpu, plan_of
@@ -42,7 +42,25 @@ def test_the_table_of_transitions_is_what_is_planned(name: str, method: Transiti
     assert f"| {name} | {film.transitions[0].unet_calls} | {method.does} | {method.source} |" in README
 
 
-def test_every_command_in_the_documents_is_understood() -> None:
+GROUPS = {"jobs", "library", "models", "plan"}
+FLAGS = {"--keyframes-only", "--detach", "--public", "--mcp", "--densify", "--json"}  # options without a value
+
+
+def options_first(words: list[str]) -> list[str]:
+    """Return a command line with its options before everything else but the names of command and action."""
+    head = 2 if words[0] in GROUPS and len(words) > 1 else 1
+    options: list[str] = []
+    others: list[str] = []
+    rest = iter(words[head:])
+    for word in rest:
+        if word.startswith("--"):
+            options += [word] if word in FLAGS else [word, next(rest)]
+        else:
+            others.append(word)
+    return [*words[:head], *options, *others]
+
+
+def test_every_command_in_the_documents_is_understood_in_both_orders() -> None:
     commands = [
         line.split("#")[0]
         for path in DOCUMENTS
@@ -52,15 +70,52 @@ def test_every_command_in_the_documents_is_understood() -> None:
     ]
     assert len(commands) >= 7
     for command in commands:
-        _parser().parse_args(shlex.split(command)[1:])
+        words = shlex.split(command)[1:]
+        for ordered in (words, [*words, "--json"]):
+            assert make_parser().parse_args(options_first(ordered)) == make_parser().parse_args(ordered)
 
 
-def test_every_room_stands_in_the_tree() -> None:
-    tree = README[README.index("## The tree") :]
-    for path in sorted((ROOT / "flux_svd").iterdir()):
-        if path.name.startswith("__pycache__") or path.suffix == ".typed":
-            continue
-        assert re.search(rf"^\s+{re.escape(path.name)}\b", tree, re.MULTILINE), f"{path.name} has no line in the README's tree"
+BOTH_ORDERS = [
+    ["jobs", "show", "ID", "--json"], ["jobs", "again", "ID", "--set", "steps=12"], ["models", "show", "svd-xt", "--json"],
+    ["library", "search", "eagle", "--kind", "video"], ["library", "star", "FILE", "--output", "out"],
+    ["library", "list", "--limit", "3"], ["bench", "pocket-flux", "--runs", "1"], ["export", "FILE", "--format", "gif"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", BOTH_ORDERS, ids=" ".join)
+def test_options_may_stand_before_what_they_are_about(words: list[str]) -> None:
+    assert make_parser().parse_args(options_first(words)) == make_parser().parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("library --kind video --limit 3 search eagle", "library search eagle --kind video --limit 3"),
+        ("library --output out star FILE", "library star FILE --output out"),
+        ("jobs --json show ID", "jobs show ID --json"),
+        ("models --json", "models list --json"),
+    ],
+)
+def test_options_of_a_command_count_before_its_action_too(before: str, after: str) -> None:
+    read = [vars(make_parser().parse_args(line.split())) for line in (before, after)]
+    assert all(read[0][name] == read[1][name] for name in read[0])
+
+
+def test_every_room_has_one_line_and_every_line_is_a_room() -> None:
+    rooms = {path.name for path in (ROOT / "flux_svd").iterdir() if path.name != "__pycache__" and path.suffix != ".typed"}
+    (listed,) = re.findall(r"```\n(.*?)```", (ROOT / "docs" / "rooms.md").read_text("utf-8"), re.DOTALL)
+    names = [line.split()[0].rstrip("/") for line in listed.splitlines()]
+    assert sorted(names) == sorted(rooms)
+
+
+def test_the_tree_of_the_readme_names_what_there_is() -> None:
+    tree = README[README.index("## The tree") : README.index("docs/rooms.md")]
+    for name in re.findall(r"^(?:  )?(\S+/|\S+\.\w+)\s{2,}", tree, re.MULTILINE):
+        assert (ROOT / name).exists() or (ROOT / "flux_svd" / name).exists(), name
+    groups = re.findall(r"^  [a-z ]+?  +([a-z_]+(?:, [a-z_]+)+) ", tree, re.MULTILINE)
+    assert len(groups) == 4
+    for name in ", ".join(groups).split(", "):
+        assert (ROOT / "flux_svd" / f"{name}.py").is_file(), name
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +17,12 @@ import pytest
 from starlette.types import ASGIApp
 
 from flux_svd.errors import InvalidRequest
+from flux_svd.web.accounts import Accounts, read_accounts
 from flux_svd.web.guard import rules_for
 from flux_svd.web.i18n import LANGUAGES, language_of, translate
-from flux_svd.web.login import SESSION_COOKIE, SESSION_SECONDS, Accounts, Login, read_accounts
+from flux_svd.web.login import SESSION_COOKIE, SESSION_SECONDS, Login
 from flux_svd.web.serve import protect
+from tests.servers import free_port
 from tests.test_guard import tell
 
 ANN, BOB = "correct horse battery", "another long secret"
@@ -191,9 +196,43 @@ def test_the_command_takes_the_password_from_the_environment_and_hands_it_to_nob
         "import os, sys; from flux_svd.web import serve; from flux_svd.cli import main\n"
         "def run_app(**given): print(given['accounts'].names, 'FLUX_SVD_PASSWORD' in os.environ)\n"
         "serve.run_app = run_app\n"
-        "main(['app'])\n"
+        f"main(['app', '--port', '{free_port()}'])\n"
     )
     env = {**os.environ, "FLUX_SVD_PASSWORD": ANN, "FLUX_SVD_HOME": str(tmp_path)}
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120, check=True)
     assert "('owner',) False" in ran.stdout
     assert ANN not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "field"), [([], "port"), (["--host", "0.0.0.0"], "host"), (["--password-file", "absent"], "password file")]
+)
+def test_what_the_app_cannot_have_is_told_before_gradio_is_imported(options: list[str], field: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        arguments = ["app", "--port", str(taken.getsockname()[1]), *options, "--json"]
+        code = f"import sys; from flux_svd.cli import main; print(main({arguments!r})); print('gradio' in sys.modules)"
+        env = {**os.environ, "FLUX_SVD_HOME": str(tmp_path)}
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120, check=True)
+    answer, exit_code, loaded = ran.stdout.splitlines()
+    assert (json.loads(answer)["field"], exit_code, loaded) == (field, "2", "False")
+    assert "flux_svd is at" not in ran.stderr
+
+
+def test_the_address_is_told_once_the_app_listens(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "flux_svd", "app", "--port", str(port), "--output", str(tmp_path / "out")]
+    env = {**os.environ, "FLUX_SVD_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as app:
+        assert app.stderr is not None
+        try:
+            for line in app.stderr:
+                if "flux_svd is at" in line:
+                    break
+            with socket.create_connection(("127.0.0.1", port), timeout=10):
+                pass
+        finally:
+            app.send_signal(signal.SIGINT)
+            app.stderr.read()
+    assert app.returncode == 0

@@ -12,8 +12,9 @@ import pytest
 
 from flux_svd.errors import InvalidRequest
 from flux_svd.session import Session
-from flux_svd.web.login import Accounts
-from flux_svd.web.serve import check_mcp, make_app
+from flux_svd.web.accounts import Accounts
+from flux_svd.web.binding import check_mcp
+from flux_svd.web.serve import make_app
 
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 HELLO = {

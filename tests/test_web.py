@@ -23,10 +23,11 @@ from starlette.responses import PlainTextResponse
 
 from flux_svd.errors import InvalidRequest
 from flux_svd.session import Session
+from flux_svd.web.accounts import Accounts
+from flux_svd.web.binding import check_bind, check_port
 from flux_svd.web.guard import BODY_BYTES, Guard, rules_for
-from flux_svd.web.login import Accounts
 from flux_svd.web.owner import VISITOR_COOKIE
-from flux_svd.web.serve import check_bind, check_port, launch, make_app, protect, workers_at_work
+from flux_svd.web.serve import launch, make_app, protect, workers_at_work
 from flux_svd.web.shelf import Shelf
 from tests.servers import free_port, serving
 from tests.waiting import until

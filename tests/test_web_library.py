@@ -18,9 +18,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from flux_svd.web.accounts import Accounts
 from flux_svd.web.guard import rules_for
 from flux_svd.web.library import LibraryRoutes, stream_zip
-from flux_svd.web.login import Accounts
 from flux_svd.web.owner import VISITOR_COOKIE, owner_of, stand_for
 from flux_svd.web.serve import protect
 from flux_svd.web.shelf import Shelf

@@ -114,7 +114,8 @@ def test_a_licence_is_accepted_before_the_download(home: Path, cache: Path, monk
 
 def test_a_download_tells_rate_and_time_is_stopped_and_goes_on(home: Path, cache: Path) -> None:
     target = blobs(cache, KLEIN) / "half.incomplete"
-    code = "import sys, time\nwhile True:\n f = open(sys.argv[1], 'ab'); f.write(bytes(2**20)); f.close(); time.sleep(.01)"
+    code = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(130))\n"
+    code += "while True:\n f = open(sys.argv[1], 'ab'); f.write(bytes(2**20)); f.close(); time.sleep(.01)"
     started: list[str] = []
 
     def command(spec: ModelSpec) -> list[str]:

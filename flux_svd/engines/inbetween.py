@@ -15,9 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from diffusers import StableVideoDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLTemporalDecoder,
+    EulerDiscreteScheduler,
+    StableVideoDiffusionPipeline,
+    UNetSpatioTemporalConditionModel,
+)
 from PIL import Image
 from torch import Tensor
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from flux_svd.engines.trail import Halfway
 from flux_svd.errors import BadOutput
@@ -68,7 +75,17 @@ class Way:
 
 
 class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
-    """Samples the latents of one transition. Loads from any folder of the stock pipeline."""
+    """Samples the latents of one transition. Loads from any folder of the stock pipeline; the VAE may be one of pictures."""
+
+    def __init__(
+        self,
+        vae: AutoencoderKLTemporalDecoder | AutoencoderKL,  # diffusers warns of what is not named here; pocket-svd has the latter
+        image_encoder: CLIPVisionModelWithProjection,
+        unet: UNetSpatioTemporalConditionModel,
+        scheduler: EulerDiscreteScheduler,
+        feature_extractor: CLIPImageProcessor,
+    ) -> None:
+        super().__init__(vae, image_encoder, unet, scheduler, feature_extractor)
 
     @torch.no_grad()
     def encode_keyframe(self, picture: Image.Image, noise_aug_strength: float, noise: Tensor) -> EncodedKeyframe:

@@ -18,6 +18,7 @@ from typing import Any
 
 from flux_svd import weights
 from flux_svd.catalog import ModelSpec
+from flux_svd.errors import Cancelled
 from flux_svd.redact import redact
 
 _RATE_SECONDS = 10.0  # over which the rate is taken
@@ -97,7 +98,7 @@ class Downloads:
         said = process.communicate()[0]
         with self._lock:
             del self._running[name]
-            if process.returncode > 0:
+            if process.returncode > 0 and process.returncode != Cancelled.exit_code:  # below 0 and 130 it was stopped
                 self._problems[name] = redact(_error_of(said))
 
 

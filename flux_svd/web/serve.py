@@ -5,7 +5,6 @@ On one's own machine it is served by uvicorn; in Colab and in a Space Gradio sta
 
 from __future__ import annotations
 
-import importlib.metadata
 import socket
 import sys
 import threading
@@ -29,15 +28,17 @@ from flux_svd.errors import InvalidRequest
 from flux_svd.ledger import Ledger
 from flux_svd.redact import RedactedStream
 from flux_svd.session import Session
+from flux_svd.web.accounts import Accounts
 from flux_svd.web.actions import Actions
+from flux_svd.web.binding import DEFAULT_PORT, check_bind, check_mcp, check_port
 from flux_svd.web.desk import Desk
 from flux_svd.web.exports import ExportRoutes
 from flux_svd.web.gauges import metrics_route
-from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, Rules, is_loopback, rules_for
+from flux_svd.web.guard import UPLOAD_BYTES, Guard, Profile, Rules, rules_for
 from flux_svd.web.i18n import gradio_texts
 from flux_svd.web.install import install_routes
 from flux_svd.web.library import LibraryRoutes
-from flux_svd.web.login import Accounts, Login
+from flux_svd.web.login import Login
 from flux_svd.web.look import STATIC, LightTable, page_head
 from flux_svd.web.models import ModelRoutes
 from flux_svd.web.openapi import description_routes
@@ -51,7 +52,6 @@ from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Runner, Streamed
 from flux_svd.worker import keep_worker
 
-DEFAULT_PORT = 7860
 LEAVE_SECONDS = 3  # that open pages are given when the server ends
 MAX_WAITING = 64  # events of all pages; more are refused with Gradio's own words
 MAX_AT_WORK = 400  # events at work at once; each page that watches a job is one of them
@@ -71,10 +71,12 @@ def run_app(
     accounts: Accounts | None = None,
     metrics_token: str = "",
     mcp: bool = False,
+    on_listening: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve the app on this machine until it is interrupted.
 
     Args:
+        on_listening: called once, when the app can be reached.
         public: allow an address that others can reach; `hosts` then names what they call it, and `accounts` who may enter.
         mcp: let language models use the named endpoints, by the Model Context Protocol.
         metrics_token: who sends it as a bearer may read /metrics from anywhere; without one only this machine may.
@@ -93,7 +95,20 @@ def run_app(
         timeout_graceful_shutdown=LEAVE_SECONDS,
     )  # fmt: skip
     with workers_at_work(session):
-        uvicorn.Server(config).run()
+        _Server(config, on_listening).run()
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_listening()
 
 
 @contextmanager
@@ -119,34 +134,11 @@ def workers_at_work(session: Session) -> Iterator[None]:
         ledger.close()
 
 
-def check_bind(host: str, *, public: bool, hosts: tuple[str, ...], accounts: Accounts | None = None) -> None:
-    """Refuse an address that others can reach unless it is meant, named and asks for a password."""
-    if not is_loopback(host) and not (public and hosts and accounts is not None):
-        raise InvalidRequest(
-            "host",
-            host,
-            "127.0.0.1; another address only together with --public, the names it may be called by (--allow-host), and a "
-            "password (FLUX_SVD_PASSWORD or --password-file)",
-        )
-
-
 def hide_tokens() -> None:
     """Let nothing that this process writes to its two streams hold an access token."""
     for name in ("stdout", "stderr"):
         if not isinstance(getattr(sys, name), RedactedStream):
             setattr(sys, name, RedactedStream(getattr(sys, name)))
-
-
-def check_port(host: str, port: int) -> None:
-    """Refuse a port that is none, or that another program listens on, before anything is built."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free, as for the server itself
-            probe.bind((host, port))
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InvalidRequest("port", port, f"a free port from 1 to 65535 ({reason}); for instance {DEFAULT_PORT + 1}") from None
 
 
 def make_app(
@@ -176,18 +168,6 @@ def make_app(
             raise InvalidRequest("mcp", "on", f"off here: {page.blocks.mcp_error}")
         rules = replace(rules, also_open=(_MCP,))
     return protect(mounted, rules, accounts, machine_cookie(session.home))
-
-
-def check_mcp(accounts: Accounts | None) -> None:
-    """Refuse to serve the Model Context Protocol where it is not safe or not installed."""
-    if accounts is not None:
-        raise InvalidRequest("mcp", "on", "off while there are passwords: whoever reaches it could use it without one")
-    try:
-        installed = importlib.metadata.version("mcp")
-    except importlib.metadata.PackageNotFoundError:
-        installed = "none"
-    if not installed.startswith("1."):  # gradio 6.31 calls what version 2 has no more
-        raise InvalidRequest("mcp", f"on with mcp {installed}", 'version 1 of the package mcp: pip install "mcp<2"')
 
 
 def protect(app: ASGIApp, rules: Rules, accounts: Accounts | None = None, machine: str = "") -> ASGIApp:

@@ -53,8 +53,10 @@ def test_a_picture_that_shows_something_else_does_not_pass(
 
 
 def test_a_model_that_is_not_here_leaves_a_report_that_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", "flux1-dev"]) == 5
-    assert "please attach it" in capsys.readouterr().err
+    assert main(["verify", "flux1-dev", "--json"]) == 3
+    told = capsys.readouterr()
+    assert json.loads(told.out)["kind"] == "ModelUnavailable"
+    assert "please attach it" in told.err
     assert str(report()["error"]).startswith("ModelUnavailable: flux1-dev is not on this disk")
 
 

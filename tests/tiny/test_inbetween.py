@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from flux_svd.errors import BadOutput
 from flux_svd.recipe import TransitionRecipe
 from tests.tiny.builders import SIDE, picture, placement, transition_recipe
 
+POCKET_SVD = Path(inbetween.__file__).parents[1] / "pocket" / "weights" / "pocket-svd"
 SHAPE = (1, 5, 4, SIDE // 8, SIDE // 8)
 AUGMENTATION = torch.randn((1, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(1))
 
@@ -49,6 +51,19 @@ def run(pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, ...], recipe: 
 
 def relative(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max() / other.abs().max())
+
+
+def test_pocket_svd_loads_without_a_word_of_diffusers_and_the_stock_model_still_fits(
+    pipeline: InbetweenPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    diffusers = logging.getLogger("diffusers")  # it passes nothing on, so the listener is set on itself
+    diffusers.addHandler(caplog.handler)
+    try:
+        load_pipeline(InbetweenPipeline, POCKET_SVD, placement("pocket-svd"), "fp32")
+    finally:
+        diffusers.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records] == []
+    assert type(pipeline.vae).__name__ == "AutoencoderKLTemporalDecoder"
 
 
 # The stock loop
