@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flux_svd import timeline
+from flux_svd import storyboard, timeline
 from flux_svd.catalog import MODELS
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Plan
@@ -101,12 +101,13 @@ def hand_of(request: VideoRequest, plan: Plan | None) -> Hand:
     starts = [index for index, way in enumerate(line.ways) if not way.part]
     places = starts if request.loop else [*starts, len(line.stages) - 1]
     names = [stage.name for stage in plan.stages] if plan and len(plan.stages) == len(line.stages) else []
+    read = storyboard.write_stages(request.prompt, len(places))
     hand = []
     for n, place in enumerate(places):
         stage = line.stages[place].stage
         wish = request.stages[n] if request.stages else StageWish(prompt=stage.prompt)
         length = lengths[n] if told and n < len(lengths) else wish.length
-        hand.append(_held(names[place] if names else stage.name, wish, length, request.best_of > 1))
+        hand.append(_held(Slot(names[place] if names else stage.name, read[n].prompt), wish, length, request.best_of > 1))
     return hand
 
 
@@ -115,10 +116,13 @@ def changed(hand: Hand, index: int, **changes: Any) -> Hand:
     return change(hand, index, replace(hand[index], slot=replace(hand[index].slot, **changes)))
 
 
-def _held(name: str, wish: StageWish, length: int | None, options: bool) -> Held:
+def _held(blank: Slot, wish: StageWish, length: int | None, options: bool) -> Held:
     pick = wish.pick or 0
     wide = options and wish.picture is None and wish.lock is None and pick != 1  # a card without options takes the first
-    slot = Slot(name, wish.picture or "", wish.lock or "", wide, pick if wide else 0, wish.transition_seed)
+    slot = replace(
+        blank, picture=wish.picture or "", lock=wish.lock or "", options=wide, pick=pick if wide else 0,
+        way_seed=wish.transition_seed,
+    )  # fmt: skip
     return Held(slot, wish.prompt, "" if wish.seed is None else str(wish.seed), "" if length is None else str(length))
 
 

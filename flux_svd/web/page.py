@@ -85,7 +85,7 @@ def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) ->
     """Wire "Send to Video", "Make a film instead" and the dropped file with settings."""
     film_outs = [tabs, *video.fill_outs]
 
-    def act(request: gr.Request, event: gr.EventData, now: Results, board: Board) -> Update:
+    def act(request: gr.Request, event: gr.EventData, now: Results, board: Board, *wish: Any) -> Update:
         if event._data["do"] != "video" or not now.pictures:
             return {create.stat: gr.skip()}
         path = desk.path_of(now.large.address, visitor_of(request))
@@ -95,12 +95,12 @@ def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) ->
             film = again.film_from(path, desk.keep_picture(path))
         except FluxSvdError as error:
             return {create.stat: parts.refused(error)}
-        return {**video.fill_from(film, board), tabs: gr.Tabs(selected=_VIDEO)}
+        return {**video.take_picture(film, board, wish), tabs: gr.Tabs(selected=_VIDEO)}
 
-    def make_film(prompt: str, board: Board) -> Update:
-        return {**video.fill(prompt, "", board), tabs: gr.Tabs(selected=_VIDEO)}
+    def make_film(prompt: str, board: Board, *wish: Any) -> Update:
+        return {**video.fill(prompt, board, wish), tabs: gr.Tabs(selected=_VIDEO)}
 
-    def restore(path: str | None, board: Board) -> Update:
+    def restore(path: str | None, board: Board, *wish: Any) -> Update:
         if path is None:
             return {create.given_note: ""}
         request, words = create.restore(path)
@@ -108,15 +108,15 @@ def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) ->
         if isinstance(request, ImageRequest):
             found |= create.filled(request)
         elif isinstance(request, VideoRequest):
-            found |= {**video.fill_from(request, board), tabs: gr.Tabs(selected=_VIDEO)}
+            found |= {**video.fill_from(request, board, wish), tabs: gr.Tabs(selected=_VIDEO)}
         return found
 
-    create.acts.click(act, [create.results, video.board], [create.stat, *film_outs], **QUIET).then(
+    create.acts.click(act, [create.results, *video.wish], [create.stat, video.stat, *film_outs], **QUIET).then(
         video.look_ahead, video.wish, video.plan_outs, **QUIET
     )
-    create.about.click(make_film, [create.prompt, video.board], film_outs, **QUIET).then(
+    create.about.click(make_film, [create.prompt, *video.wish], film_outs, **QUIET).then(
         video.look_ahead, video.wish, video.plan_outs, **QUIET
     )
     create.given.upload(
-        restore, [create.given, video.board], [create.given_note, create.given, *create.form, *film_outs], **QUIET
+        restore, [create.given, *video.wish], [create.given_note, create.given, *create.form, *film_outs], **QUIET
     ).then(video.look_ahead, video.wish, video.plan_outs, **QUIET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -47,25 +48,25 @@ def connect(blocks: gr.Blocks, desk: Desk, tabs: gr.Tabs, create: CreatePage, vi
     wake = gr.HTML("", apply_default_css=False, js_on_load=_WAKE, elem_id="wake")
     outs = [tabs, create.job, create.mark, create.used_seed, *create.form, video.job, video.mark, *video.fill_outs]
 
-    def from_address(request: gr.Request, board: Board) -> Update:
-        return show_again(str(request.query_params.get("job", "")), request, board)
+    def from_address(request: gr.Request, board: Board, *wish: Any) -> Update:
+        return show_again(str(request.query_params.get("job", "")), request, board, wish)
 
-    def from_event(event: gr.EventData, request: gr.Request, create_job: str, video_job: str, board: Board) -> Update:
+    def from_event(event: gr.EventData, request: gr.Request, create_job: str, video_job: str, board: Board, *wish: Any) -> Update:
         job = str(event._data["job"])
-        return {create.job: gr.skip()} if job in (create_job, video_job) else show_again(job, request, board)
+        return {create.job: gr.skip()} if job in (create_job, video_job) else show_again(job, request, board, wish)
 
-    def show_again(job: str, request: gr.Request, board: Board) -> Update:
+    def show_again(job: str, request: gr.Request, board: Board, wish: Sequence[Any]) -> Update:
         plan = desk.job_plan(job, visitor_of(request)) if job else None
         if plan is None:
             return {create.job: gr.skip()}
         if isinstance(plan.request, ImageRequest):
             return {**create.work.shown_again(job, plan, plan.request), tabs: gr.Tabs(selected=tab_ids[0])}
-        return {**video.work.shown_again(job, plan, plan.request, board), tabs: gr.Tabs(selected=tab_ids[1])}
+        return {**video.work.shown_again(job, plan, plan.request, board, wish), tabs: gr.Tabs(selected=tab_ids[1])}
 
     quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
     for shown in (
-        blocks.load(from_address, video.board, outs, **quick),
-        wake.click(from_event, [create.job, video.job, video.board], outs, **quick),
+        blocks.load(from_address, video.wish, outs, **quick),
+        wake.click(from_event, [create.job, video.job, *video.wish], outs, **quick),
     ):
         ahead = shown.success(video.look_ahead, video.wish, video.plan_outs, **quick)
         create.watch_after(shown.success)

@@ -294,6 +294,20 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Frames a transition": ("Fotogramas por transición", "Images par transition", "Bilder je Übergang", "每段过渡帧数"),
     "Frames a second": ("Fotogramas por segundo", "Images par seconde", "Bilder je Sekunde", "每秒帧数"),
     "Stages": ("Escenas", "Scènes", "Szenen", "阶段"),
+    "Undo": ("Deshacer", "Annuler l’action", "Rückgängig", "撤销"),
+    "Undo brings back what was there": (
+        "Deshacer trae lo que había", "« Annuler l’action » ramène ce qui était là", "„Rückgängig“ holt zurück, was da war",
+        "点击“撤销”可恢复原来的内容",
+    ),
+    "Stages written anew": ("Escenas escritas de nuevo", "Scènes réécrites", "Szenen neu geschrieben", "阶段已重写"),
+    "Picture put into stage {n}": (
+        "Imagen puesta en la escena {n}", "Image mise dans la scène {n}", "Bild in Szene {n} gesetzt", "图片已放入阶段 {n}",
+    ),
+    "No stage is free": ("No hay escena libre", "Aucune scène n’est libre", "Keine Szene ist frei", "没有空闲的阶段"),
+    "remove one, or the picture on one": (
+        "quite una, o la imagen de una", "retirez-en une, ou l’image de l’une", "eine entfernen, oder das Bild einer Szene",
+        "请移除一个阶段或其图片",
+    ),
     "Add stage": ("Añadir escena", "Ajouter une scène", "Szene anfügen", "添加阶段"),
     "Stage {n} prompt": (
         "Descripción de la escena {n}", "Description de la scène {n}", "Beschreibung der Szene {n}", "阶段 {n} 提示词",
