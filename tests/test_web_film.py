@@ -315,6 +315,15 @@ def test_a_request_comes_back_as_the_cards_it_was_made_from(desk: Desk) -> None:
     ]
 
 
+def test_a_film_made_here_comes_back_with_the_names_of_its_stages(desk: Desk) -> None:
+    example = moves.written(EXAMPLE, 3)
+    mine = moves.change(example, 1, replace(example[1], prompt="a white tree"))
+    plan = planned(desk, mine, film=EXAMPLE)
+    assert isinstance(plan.request, VideoRequest)
+    assert [held.slot.name for held in hand_of(plan.request, plan)] == ["Left", "Stage 2", "Right"]
+    assert [held.is_own for held in hand_of(plan.request, plan)] == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("fields", "lengths"),
     [

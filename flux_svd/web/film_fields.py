@@ -107,7 +107,8 @@ def hand_of(request: VideoRequest, plan: Plan | None) -> Hand:
         stage = line.stages[place].stage
         wish = request.stages[n] if request.stages else StageWish(prompt=stage.prompt)
         length = lengths[n] if told and n < len(lengths) else wish.length
-        hand.append(_held(Slot(names[place] if names else stage.name, read[n].prompt), wish, length, request.best_of > 1))
+        name = read[n].name if read[n].prompt == wish.prompt else names[place] if names else stage.name
+        hand.append(_held(Slot(name, read[n].prompt), wish, length, request.best_of > 1))
     return hand
 
 
