@@ -71,10 +71,13 @@ def progress_status(progress: Progress, what: str) -> str:
         ahead = f"{progress.item} ahead of you" if progress.item else "next in line"
         soon = f"about {seconds_words(progress.seconds_left)}" if progress.item and progress.seconds_left else ""
         return status("Waiting", " · ".join(filter(None, [progress.note or ahead, soon])))
-    words = f"Step {progress.step} of {progress.steps}" if progress.steps else _DOING[progress.phase]
-    name = "transition" if progress.phase == "animate" else what
+    words = _DOING[progress.phase]
+    if progress.steps:
+        counted = "Decoding frame" if progress.phase == "decode" else "Step"
+        words = f"{counted} {progress.step} of {progress.steps}"
+    name = progress.of or ("transition" if progress.phase == "animate" else what)
     quiet = [f"{name} {progress.item} of {progress.items}"] if progress.items > 1 else []
-    if progress.seconds_left is not None:
+    if progress.seconds_left is not None and progress.seconds_left >= 0.5:  # what is left then is not counted in steps
         quiet.append(f"{seconds_words(progress.seconds_left)} left")
     return status(words, " · ".join(quiet), part_of(progress))
 

@@ -222,6 +222,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Scoring": ("Puntuando", "Évaluation", "Bewertet", "正在评分"),
     "Saving": ("Guardando", "Enregistrement", "Speichert", "正在保存"),
     "Step {n} of {m}": ("Paso {n} de {m}", "Étape {n} sur {m}", "Schritt {n} von {m}", "第 {n} 步，共 {m} 步"),
+    "Decoding frame {n} of {m}": (
+        "Decodificando el fotograma {n} de {m}", "Décodage de l’image {n} sur {m}", "Dekodiert Bild {n} von {m}", "正在解码第 {n} 帧，共 {m} 帧",
+    ),
     "at step {n} of {m}": ("en el paso {n} de {m}", "à l’étape {n} sur {m}", "bei Schritt {n} von {m}", "停在第 {n} 步，共 {m} 步"),
     "{t} left": ("quedan {t}", "encore {t}", "noch {t}", "还需 {t}"),
     "picture {n} of {m}": ("imagen {n} de {m}", "image {n} sur {m}", "Bild {n} von {m}", "图片 {n}/{m}"),
