@@ -19,11 +19,12 @@ from flux_svd import presets
 from flux_svd.artifact import ImageArtifact, RunFacts, encode_image
 from flux_svd.catalog import IMAGE_FAMILIES, MODELS
 from flux_svd.clock import Clock
+from flux_svd.errors import FluxSvdError
 from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import ImageRequest, make_request
 from flux_svd.session import Session
 from flux_svd.upscale import upscale_file
-from flux_svd.web import extras, fields, results
+from flux_svd.web import extras, fields, parts, results
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk
 from flux_svd.web.efforts import effort_choices
@@ -118,6 +119,19 @@ def test_a_form_that_cannot_be_planned_has_no_figures_for_the_chosen_effort(desk
 def test_the_plan_line_tells_what_the_effort_sets(desk: Desk, page: CreatePage) -> None:
     told = page.look_ahead(*vars(replace(FORM, preset="draft", shape="5:3")).values())
     assert "160 × 96 · 4 steps" in told[page.line]
+
+
+def test_what_was_said_of_a_refused_wish_goes_with_the_next_plan(page: CreatePage) -> None:
+    wish, bad = vars(FORM).values(), vars(replace(FORM, prompt=" ")).values()
+    said = parts.not_started()
+    assert page.stat not in page.look_again(said, *bad)
+    assert page.look_again(said, *wish)[page.stat] == parts.status("Ready")
+    failed = parts.refused(FluxSvdError("no"), passing=2)  # by a button after which the page looks ahead at once
+    after = page.look_again(failed, *wish)[page.stat]
+    assert "Failed" in after
+    assert page.look_again(after, *wish)[page.stat] == parts.status("Ready")
+    for stays in (parts.refused(FluxSvdError("of work")), parts.status("Starting", part=0)):
+        assert page.stat not in page.look_again(stays, *wish)
 
 
 def test_what_was_made_before_is_told_to_take_no_time(desk: Desk) -> None:

@@ -61,7 +61,7 @@ class CreatePage:
             self.extras.fields,
         ]  # in the order of `PictureForm`
         self.results, self.stat, self.acts = self.card.results, self.card.stat, self.card.acts
-        self.told = [self.line, self.facts, self.effort]
+        self.looking = (self.look_again, [self.stat, *self.wish], [self.line, self.facts, self.effort, self.stat])
         self.form = [*self.wish, self.references.area, self.extras.area]
         self._wire()
 
@@ -171,7 +171,7 @@ class CreatePage:
             [self.results, self.references.ids],
             [self.seed, self.fresh, self.references.ids, self.references.area, self.references_fold, self.stat],
             **QUIET,
-        ).then(self.look_ahead, self.wish, self.told, **QUIET)
+        ).then(*self.looking, **QUIET)
         self.model.change(
             self.choose_model,
             [self.model, self.shape, self.effort, self.results],
@@ -188,13 +188,11 @@ class CreatePage:
             **QUIET,
         )
         for area in (self.references, self.extras):
-            area.wire().then(self.look_ahead, self.wish, self.told, **QUIET)
+            area.wire().then(*self.looking, **QUIET)
         boxes = (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt, self.effort)
         gr.on(
             [*(box.change for box in boxes), self.seed.change],
-            self.look_ahead,
-            self.wish,
-            self.told,
+            *self.looking,
             trigger_mode="always_last",
             **QUIET,
         )
@@ -225,6 +223,12 @@ class CreatePage:
             efforts = gr.Radio(choices=effort_choices(self.desk, form, None))
             return {self.line: parts.problem(error), self.facts: "", self.effort: efforts}
         return {**self.planned(plan), self.effort: gr.Radio(choices=effort_choices(self.desk, form, plan))}
+
+    def look_again(self, stat: str, *wish: Any) -> Update:
+        """Look ahead; where a plan can be made, what was said of an earlier wish is forgotten."""
+        ahead = self.look_ahead(*wish)
+        after = parts.after_plan(stat) if ahead[self.facts] else stat
+        return ahead if after == stat else {**ahead, self.stat: after}
 
     def planned(self, plan: Plan) -> Update:
         """Return what is told of a plan: size, steps, time and memory, and every decision."""
@@ -285,11 +289,11 @@ class CreatePage:
             return {self.seed: gr.skip()}
         path = self.desk.path_of(now.large.address, visitor_of(request))
         if path is None:
-            return {self.stat: parts.status("Not found")}
+            return {self.stat: parts.not_found(passing=2)}
         try:
             added = self.references.added(references, self.desk.keep_picture(path))
         except FluxSvdError as error:
-            return {self.stat: parts.refused(error)}
+            return {self.stat: parts.refused(error, passing=2)}
         return {**added, self.references_fold: gr.Accordion(open=True), self.stat: parts.status("Added as a reference")}
 
     def restore(self, path: str) -> tuple[Request | None, str]:

@@ -60,19 +60,20 @@ def connect_library(
     def act(request: gr.Request, event: gr.EventData, references: tuple[str, ...], board: Board, *film: Any) -> Update:
         path = desk.shelf.path_of(str(event._data["id"]), visitor_of(request).owner)
         if path is None:
-            return {create.stat: parts.status("Not found"), tabs: to(ids[0])}
+            return {create.stat: parts.not_found(), tabs: to(ids[0])}
         try:
             if event._data["do"] == "reference":
                 return {**add_reference(path, references), tabs: to(ids[0])}
             wish = _wish_of(event._data["do"], path, desk)
         except UnreadableFile as error:
-            return {create.stat: parts.refused(UnreadableFile("file", path.name, error.allowed)), tabs: to(ids[0])}
+            said = UnreadableFile("file", path.name, error.allowed)
+            return {create.stat: parts.refused(said, passing=1), tabs: to(ids[0])}
         except FluxSvdError as error:
-            return {create.stat: parts.refused(error), tabs: to(ids[0])}
+            return {create.stat: parts.refused(error, passing=1), tabs: to(ids[0])}
         if isinstance(wish, VideoRequest):
             found = video.take_picture if event._data["do"] == "keyframe" else video.fill_from
             return {**found(wish, board, film), tabs: to(ids[1])}
-        return {**create.filled(wish), tabs: to(ids[0])}
+        return {**create.filled(wish), create.stat: parts.status("Ready"), tabs: to(ids[0])}
 
     def add_reference(path: Path, references: tuple[str, ...]) -> Update:
         spec = next((spec for spec in desk.image_models()[0] if "references" in spec.obeys), None)
@@ -87,7 +88,7 @@ def connect_library(
     outs = [tabs, create.stat, video.stat, *create.form, *film_outs]
     at_once: dict[str, Any] = {**QUIET, "concurrency_limit": None}
     library.click(act, [create.references.ids, *video.wish], outs, **at_once).then(
-        video.look_ahead, video.wish, video.plan_outs, **at_once
+        *video.looking, **at_once
     )
 
 

@@ -47,9 +47,9 @@ def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
         connect_library(desk, library, tabs, create, video, video.fill_outs, (_CREATE, _VIDEO))
         reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))
         quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-        page.load(create.look_ahead, create.wish, create.told, **quick)
+        page.load(*create.looking, **quick)
         page.load(create.read_prompt, [create.prompt, create.model], create.about, **quick)
-        page.load(video.look_ahead, video.wish, video.plan_outs, **quick)
+        page.load(*video.looking, **quick)
         page.load(video.filling.refreshed, None, video.filling.method, **quick)
         page.load(lambda: bar_words(desk), None, bar, **quick)
         gr.on([create.stat.change, video.stat.change], lambda: bar_words(desk), None, bar, trigger_mode="always_last", **quick)
@@ -90,11 +90,11 @@ def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) ->
             return {create.stat: gr.skip()}
         path = desk.path_of(now.large.address, visitor_of(request))
         if path is None:
-            return {create.stat: parts.status("Not found")}
+            return {create.stat: parts.not_found()}
         try:
             film = again.film_from(path, desk.keep_picture(path))
         except FluxSvdError as error:
-            return {create.stat: parts.refused(error)}
+            return {create.stat: parts.refused(error, passing=1)}
         return {**video.take_picture(film, board, wish), tabs: gr.Tabs(selected=_VIDEO)}
 
     def make_film(prompt: str, board: Board, *wish: Any) -> Update:
@@ -112,11 +112,11 @@ def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) ->
         return found
 
     create.acts.click(act, [create.results, *video.wish], [create.stat, video.stat, *film_outs], **QUIET).then(
-        video.look_ahead, video.wish, video.plan_outs, **QUIET
+        *video.looking, **QUIET
     )
     create.about.click(make_film, [create.prompt, *video.wish], film_outs, **QUIET).then(
-        video.look_ahead, video.wish, video.plan_outs, **QUIET
+        *video.looking, **QUIET
     )
     create.given.upload(
         restore, [create.given, *video.wish], [create.given_note, create.given, *create.form, *film_outs], **QUIET
-    ).then(video.look_ahead, video.wish, video.plan_outs, **QUIET)
+    ).then(*video.looking, **QUIET)

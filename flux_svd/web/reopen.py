@@ -68,7 +68,7 @@ def connect(blocks: gr.Blocks, desk: Desk, tabs: gr.Tabs, create: CreatePage, vi
         blocks.load(from_address, video.wish, outs, **quick),
         wake.click(from_event, [create.job, video.job, *video.wish], outs, **quick),
     ):
-        ahead = shown.success(video.look_ahead, video.wish, video.plan_outs, **quick)
+        ahead = shown.success(*video.looking, **quick)
         create.watch_after(shown.success)
         video.watch_after(ahead.success)
 

@@ -244,7 +244,10 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Failed": ("Ha fallado", "Échec", "Gescheitert", "失败"),
     "Not started": ("No ha empezado", "Pas commencé", "Nicht begonnen", "未开始"),
     "Not found": ("No encontrado", "Introuvable", "Nicht gefunden", "未找到"),
-    "the reason is written in red": ("el motivo está en rojo", "la raison est en rouge", "der Grund steht in Rot", "原因以红字标出"),
+    "the reason stands under the prompt": (
+        "el motivo está bajo la descripción", "la raison est sous la description", "der Grund steht unter der Beschreibung",
+        "原因见提示词下方",
+    ),
     "by a mistake in the program; its log says which": (
         "por un error del programa; su registro dice cuál", "par une erreur du programme ; son journal dit laquelle",
         "durch einen Fehler im Programm; sein Protokoll sagt, welchen", "程序出错；详情见日志",

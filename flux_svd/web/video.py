@@ -144,6 +144,7 @@ class VideoPage:
             self.monitor,
             *(part for card in self.cards for part in (card.head, card.pic)),
         ]
+        self.looking = (self.look_again, [self.stat, *self.wish], [*self.plan_outs, self.stat])
         self.card_outs = [self.board, self.add, self.undo, *(part for card in self.cards for part in card.parts)]
         self.work_outs = [
             *self.plan_outs, self.board, self.stat, self.acts, self.more, self.stop, self.job, self.mark, self.seed,
@@ -154,9 +155,7 @@ class VideoPage:
         ]  # fmt: skip
 
         def rearrange(event: Any, change: Callable[..., Update]) -> None:
-            event(change, self.wish, [*self.card_outs, self.stat], **at_once).then(
-                self.look_ahead, self.wish, self.plan_outs, **at_once
-            )
+            event(change, self.wish, [*self.card_outs, self.stat], **at_once).then(*self.looking, **at_once)
 
         def work(event: Any, begin: Callable[..., Update], *also: Any) -> None:
             begun = event(begin, [*also, *self.wish], self.work_outs, concurrency_limit=None, trigger_mode="once", **QUIET)
@@ -165,16 +164,14 @@ class VideoPage:
 
         rearrange(self.write.click, lambda board, *wish: self.write_stages(len(board.slots), board, *wish))
         self.count.input(self.write_stages, [self.count, *self.wish], [*self.card_outs, self.stat], **at_once).then(
-            self.look_ahead, self.wish, self.plan_outs, **at_once
+            *self.looking, **at_once
         )
-        self.undo.click(self.take_back, self.wish, self.fill_outs, **at_once).then(
-            self.look_ahead, self.wish, self.plan_outs, **at_once
-        )
+        self.undo.click(self.take_back, self.wish, self.fill_outs, **at_once).then(*self.looking, **at_once)
         rearrange(self.add.click, lambda board, *wish: self._with_hand(board, wish, moves.append))
         rearrange(self.arranger.click, self.buttons.arrange)
         for tick in (self.filling.loop, self.filling.four):
             rearrange(tick.input, lambda board, *wish: self._with_hand(board, wish, lambda hand: hand))
-        self.extras.wire().then(self.look_ahead, self.wish, self.plan_outs, **at_once)
+        self.extras.wire().then(*self.looking, **at_once)
         prepared = self.maker.click(
             self.buttons.prepare, self.wish, [self.intent, *self.card_outs], trigger_mode="once", **at_once
         )
@@ -186,9 +183,7 @@ class VideoPage:
         boxes = [self.film, self.frames, self.fps, *(box for card in self.cards for box in (card.text, card.seed, card.length))]
         gr.on(
             [*(box.change for box in (*boxes, *self.filling.fields)), self.seed.change, self.model.change],
-            self.look_ahead,
-            self.wish,
-            self.plan_outs,
+            *self.looking,
             trigger_mode="always_last",
             **at_once,
         )
@@ -231,6 +226,12 @@ class VideoPage:
             return {self.line: parts.problem(error, FIELD_IDS), self.facts: ""}
         return {**self.told(plan), **self.shown(plan, board)}
 
+    def look_again(self, stat: str, board: Board, *wish: Any) -> Update:
+        """Look ahead; where a plan can be made, what was said of an earlier wish is forgotten."""
+        ahead = self.look_ahead(board, *wish)
+        after = parts.after_plan(stat) if ahead[self.facts] else stat
+        return ahead if after == stat else {**ahead, self.stat: after}
+
     def fill(self, prompt: str, board: Board, wish: Sequence[Any]) -> Update:
         """Return the page with the stages of a prompt; the film that stood in the form as `wish` can be had back."""
         hand, board = moves.written(prompt, 3), self._remembered(board, wish)
@@ -243,7 +244,7 @@ class VideoPage:
             return {**self.fill_from(film, board, wish), self.stat: parts.status("Ready")}
         hand, place = moves.give(hand, film.stages[0].picture or "", film.stages[0].prompt)
         if place < 0:
-            return {self.stat: parts.status("No stage is free", "remove one, or the picture on one")}
+            return {self.stat: parts.status("No stage is free", "remove one, or the picture on one", passing=2)}
         return {
             **self.deal(hand, _remembering(board, wish), form),
             self.stat: parts.status(f"Picture put into stage {place + 1}", HAD_BACK),

@@ -183,6 +183,8 @@ def test_a_bad_stage_is_named_at_its_card(open_: Callable[..., Page]) -> None:
     page.fill("#f_stages-1-prompt textarea", "a red cross")
     page.fill("#f_stages-0-seed input", "-1")
     expect(page.locator("#v_line [role=alert]")).to_contain_text("Stage 1, seed: -1 is not accepted")
+    page.fill("#f_stages-0-seed input", "1")
+    expect(page.locator("#v_stat")).to_contain_text("Ready")
 
 
 def test_a_picture_is_sent_to_video_as_its_first_keyframe_with_its_seed(open_: Callable[..., Page]) -> None:
