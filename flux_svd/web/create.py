@@ -96,9 +96,12 @@ class CreatePage:
         with gr.Accordion("References", open=False, visible="references" in spec.obeys) as self.references_fold:
             self.references = References(self.desk)
         with gr.Accordion("Settings", open=False, elem_id="c_fold"):
-            ready, others = self.desk.image_models()
             self.model = gr.Dropdown(
-                fields.model_choices(ready, spec), value="auto", label="Model", elem_id="f_model", interactive=True
+                fields.model_choices(self.desk.image_models(), spec), value="auto", label="Model", elem_id="f_model",
+                interactive=True,
+            )  # fmt: skip
+            self.others = show(
+                '<button type="button" class="do link" data-do="models">Other models</button>', elem_id="c_models", clickable=True
             )
             with gr.Row(elem_classes="pair"):
                 self.seed = gr.Textbox(
@@ -146,9 +149,6 @@ class CreatePage:
                 interactive=True,
             )
             self.given_note = show(elem_classes="hint")
-        if others:
-            with gr.Accordion("Other models", open=False):
-                show(results.others(others))
         with gr.Accordion("What will happen", open=False):
             self.facts = show(elem_id="c_facts")
 

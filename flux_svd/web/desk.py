@@ -166,23 +166,13 @@ class Desk:
     def budget(self) -> Budget:
         return read_budget(self.session.store.home)
 
-    def image_models(self) -> tuple[list[ModelSpec], list[tuple[ModelSpec, str]]]:
-        """Return the image models that can be used here now, and the others with the command that makes them ready."""
-        inventory = weights.read_inventory(self.session.store.home)
-        ready: list[ModelSpec] = []
-        others: list[tuple[ModelSpec, str]] = []
-        for spec in (row for row in MODELS.values() if row.family in IMAGE_FAMILIES):
-            if spec.name not in inventory.on_disk:
-                others.append((spec, f"flux-svd models download {spec.name}"))
-            elif not inventory.has(spec):
-                others.append((spec, f"flux-svd models accept {spec.name}"))
-            else:
-                ready.append(spec)
-        return ready, others
+    def image_models(self) -> list[ModelSpec]:
+        """Return the image models that can be used here now."""
+        return image_models_in(self.session.store.home)
 
     def model_or_best(self, name: str) -> tuple[str, list[str]]:
         """Return the image model of a request, or "auto" and a sentence that says so where it is not ready here."""
-        if name == "auto" or name in {spec.name for spec in self.image_models()[0]}:
+        if name == "auto" or name in {spec.name for spec in self.image_models()}:
             return name, []
         return "auto", [f"{name} is not ready on this machine; the best here takes its place."]
 
@@ -194,6 +184,12 @@ class Desk:
             return MODELS[self.session.plan(ImageRequest(prompt="a picture")).model]
         except (ModelUnavailable, DoesNotFit):
             return MODELS["pocket-flux"]
+
+
+def image_models_in(home: Path) -> list[ModelSpec]:
+    """Return the image models whose weights are here and whose licence was accepted where it has to be."""
+    inventory = weights.read_inventory(home)
+    return [spec for spec in MODELS.values() if spec.family in IMAGE_FAMILIES and inventory.has(spec)]
 
 
 def ask_apart(arguments: Sequence[str], home: Path) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def connect_library(
         return {**create.filled(wish), create.stat: parts.status("Ready"), tabs: to(ids[0])}
 
     def add_reference(path: Path, references: tuple[str, ...]) -> Update:
-        spec = next((spec for spec in desk.image_models()[0] if "references" in spec.obeys), None)
+        spec = next((spec for spec in desk.image_models() if "references" in spec.obeys), None)
         if spec is None:
             raise ModelUnavailable("No model here works from pictures; the FLUX.2 models do. See Models.")
         chosen = (*references, desk.keep_picture(path))[-MAX_REFERENCES:]

@@ -24,7 +24,7 @@ from flux_svd.web.parts import QUIET, Update, esc, show
 from flux_svd.web.results import Results
 from flux_svd.web.video import VideoPage
 
-_CREATE, _VIDEO = "create_tab", "video_tab"
+_CREATE, _VIDEO, _MODELS = "create_tab", "video_tab", "models_tab"
 
 
 def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
@@ -40,7 +40,7 @@ def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
                 video = VideoPage(desk)
             with gr.Tab("Library", id="library_tab"):
                 library = build_library(lasting=desk.work.lasting)
-            with gr.Tab("Models", id="models_tab"):
+            with gr.Tab("Models", id=_MODELS):
                 build_models()
         add_endpoints(desk, exports)
         _connect(desk, tabs, create, video)
@@ -114,6 +114,7 @@ def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) ->
     create.acts.click(act, [create.results, *video.wish], [create.stat, video.stat, *film_outs], **QUIET).then(
         *video.looking, **QUIET
     )
+    create.others.click(lambda: gr.Tabs(selected=_MODELS), None, tabs, concurrency_limit=None, **QUIET)
     create.about.click(make_film, [create.prompt, *video.wish], film_outs, **QUIET).then(
         *video.looking, **QUIET
     )

@@ -107,7 +107,7 @@ class VideoPage:
         self.extras = Extras("v_extra")
         with gr.Accordion("Settings", open=False, elem_id="v_fold"):
             self.model = gr.Dropdown(
-                fields.model_choices(self.desk.image_models()[0], spec),
+                fields.model_choices(self.desk.image_models(), spec),
                 value="auto",
                 label="Model of the keyframes",
                 elem_id="v_model",
