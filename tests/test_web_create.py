@@ -285,16 +285,21 @@ def test_a_picture_is_compared_with_its_original_its_references_its_neighbours_a
     assert results.actions(replace(now, partners=partners), MODELS["pocket-flux"]).count("data-do") == 1
 
 
-def test_enlarging_in_the_server_is_a_process_of_its_own_and_leaves_torch_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("near", [True, False])
+def test_a_small_copy_is_made_in_the_server_and_a_large_one_apart_and_both_leave_torch_alone(tmp_path: Path, near: bool) -> None:
     out = tmp_path / "out"
     out.mkdir()
     path = made(out).path
+    limit = 256 * 256 if near else 256 * 256 - 1
     code = (
         "import sys; from pathlib import Path; from flux_svd.session import Session; from flux_svd.web.serve import *; "
         f"session = Session(home=Path({str(tmp_path / 'home')!r}), output_dir=Path({str(out)!r})); "
-        "from flux_svd.ledger import Ledger; from flux_svd.web.queued import Queued; "
+        "from flux_svd.ledger import Ledger; from flux_svd.web.queued import Queued; from flux_svd.web import desk as room; "
+        f"room.NEAR_PIXELS = {limit}; asked = []; run = room.ask_apart; "
+        "room.ask_apart = lambda *given: asked.append(given) or run(*given); "
         "desk = Desk(session, Shelf(session.output_dir), Queued(Ledger(session.home), session.output_dir)); "
-        f"print(desk.enlarge(Path({str(path)!r}), 2)); assert 'torch' not in sys.modules"
+        f"print(desk.enlarge(Path({str(path)!r}), 2)); assert 'torch' not in sys.modules; "
+        f"assert len(asked) == {0 if near else 1}"
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True)
     with Image.open(ran.stdout.strip()) as larger:

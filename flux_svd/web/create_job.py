@@ -54,7 +54,7 @@ class PictureJob:
         if path is None:
             yield {page.stat: parts.not_found()}
             return
-        yield {page.stat: parts.status("Enlarging"), page.acts: ""}
+        yield {page.stat: parts.status("Enlarging", part=0), page.acts: ""}
         try:
             made = self.desk.enlarge(path, scale)
         except FluxSvdError as error:

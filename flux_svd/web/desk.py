@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image, UnidentifiedImageError
 
 from flux_svd import weights
 from flux_svd.artifact import Artifact, VideoArtifact
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from flux_svd.session import Session
 
 APART_SECONDS = 600.0
+NEAR_PIXELS = 4_000_000  # of an enlarged copy: 12 MB in memory, made before a process of its own has started
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Desk:
         Raises:
             FluxSvdError: it cannot be made, or there is no room.
         """
-        if not self.work.lasting:
+        if not self.work.lasting or _pixels_of(path) * scale**2 <= NEAR_PIXELS:
             return upscale_file(path, scale)
         with self._one_apart:  # by a process of its own: the copy of a large picture takes hundreds of megabytes
             return Path(ask_apart(["upscale", str(path), "--scale", str(scale)], self.session.home)["path"])
@@ -184,6 +187,15 @@ class Desk:
             return MODELS[self.session.plan(ImageRequest(prompt="a picture")).model]
         except (ModelUnavailable, DoesNotFit):
             return MODELS["pocket-flux"]
+
+
+def _pixels_of(path: Path) -> float:
+    """Return how many pixels a picture has by its header; without end where it cannot be read."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.width * picture.height
+    except (OSError, Image.DecompressionBombError, UnidentifiedImageError):
+        return math.inf
 
 
 def image_models_in(home: Path) -> list[ModelSpec]:
