@@ -448,6 +448,18 @@ def test_what_was_made_before_is_shown_before_anything_starts(page: VideoPage, d
     assert "1 of 2 transitions done" in strip
     assert "data:image/webp" in shown[page.cards[0].pic]
     assert "Not drawn yet" in shown[page.cards[1].pic]
+    assert "appears here after Animate" in shown[page.monitor]
+    keep_strip(desk, fingerprint(film.transitions[0]))
+    assert "was made before: Animate shows it" in page.look_ahead(board_of(THREE), *values_of(THREE))[page.monitor]
+
+
+def test_a_film_that_is_not_that_of_the_cards_is_told_to_be_the_one_before(page: VideoPage, desk: Desk) -> None:
+    film = film_of(planned(desk, THREE, picked=False))
+    board = board_of(THREE, player="<video>", made=(tuple(map(fingerprint, film.transitions)), {}))
+    assert page.look_ahead(board, *values_of(THREE))[page.monitor] == "<video>"
+    longer = moves.append(THREE)
+    told = page.look_ahead(replace(board, slots=board_of(longer).slots), *values_of(longer))[page.monitor]
+    assert "The film before these changes" in told
 
 
 def test_a_film_whose_options_are_chosen_takes_no_time_again(page: VideoPage, desk: Desk) -> None:

@@ -173,6 +173,13 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "aparecerá aquí tras Generar", "apparaîtra ici après Générer", "erscheint hier nach „Erzeugen“", "点击“生成”后显示在此",
     ),
     "Your film, {w} × {h},": ("Su película, {w} × {h},", "Votre film, {w} × {h},", "Ihr Film, {w} × {h},", "您的影片（{w} × {h}）"),
+    "was made before: Animate shows it": (
+        "ya se hizo: Animar la muestra", "est déjà fait : Animer le montre", "wurde schon gemacht: „Animieren“ zeigt ihn",
+        "已经生成过：点击“生成动画”即可显示",
+    ),
+    "The film before these changes": (
+        "La película antes de estos cambios", "Le film avant ces changements", "Der Film vor diesen Änderungen", "这些更改之前的影片",
+    ),
     "appears here after Animate": (
         "aparecerá aquí tras Animar", "apparaîtra ici après Animer", "erscheint hier nach „Animieren“", "点击“生成动画”后显示在此",
     ),
