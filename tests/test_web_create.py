@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -38,6 +39,7 @@ from flux_svd.web.streamed import Streamed
 from tests.test_planner import plan_of
 
 DRAWING = [spec for spec in MODELS.values() if spec.family in IMAGE_FAMILIES]
+REQUEST: Any = SimpleNamespace(session_hash="tab", cookies={})
 FORM = PictureForm("a red circle", "1:1", 1, "auto", "balanced", "", True, "", "", "", (), {})
 
 
@@ -124,14 +126,14 @@ def test_the_plan_line_tells_what_the_effort_sets(desk: Desk, page: CreatePage) 
 def test_what_was_said_of_a_refused_wish_goes_with_the_next_plan(page: CreatePage) -> None:
     wish, bad = vars(FORM).values(), vars(replace(FORM, prompt=" ")).values()
     said = parts.not_started()
-    assert page.stat not in page.look_again(said, *bad)
-    assert page.look_again(said, *wish)[page.stat] == parts.status("Ready")
+    assert page.stat not in page.look_again(REQUEST, said, *bad)
+    assert page.look_again(REQUEST, said, *wish)[page.stat] == parts.status("Ready")
     failed = parts.refused(FluxSvdError("no"), passing=2)  # by a button after which the page looks ahead at once
-    after = page.look_again(failed, *wish)[page.stat]
+    after = page.look_again(REQUEST, failed, *wish)[page.stat]
     assert "Failed" in after
-    assert page.look_again(after, *wish)[page.stat] == parts.status("Ready")
+    assert page.look_again(REQUEST, after, *wish)[page.stat] == parts.status("Ready")
     for stays in (parts.refused(FluxSvdError("of work")), parts.status("Starting", part=0)):
-        assert page.stat not in page.look_again(stays, *wish)
+        assert page.stat not in page.look_again(REQUEST, stays, *wish)
 
 
 def test_what_was_made_before_is_told_to_take_no_time(desk: Desk) -> None:
@@ -254,7 +256,7 @@ def test_what_is_offered_and_told_is_said_in_every_language(tmp_path: Path, desk
     partners = results.partners_of(now, [Partner("data:r", "Reference 1", 8, 8)])
     told = [*spoken(results.actions(replace(now, chosen=0), MODELS["flux2-klein-4b"])), *(one.name for one in partners)]
     told += [part for label, _ in effort_choices(desk, FORM, None) for part in label.split("\n")]
-    told += spoken(drawn(dict.fromkeys(extras._NAMES, "x"), ["The picture it began at is not on this machine."]))
+    told += spoken(drawn(dict.fromkeys(extras.NAMES, "x"), ["The picture it began at is not on this machine."]))
     told += spoken(results.done(now)) + spoken(results.done(replace(now, partners=partners)))
     pieces = {piece.strip() for one in told for piece in one.split(" · ")}
     figures = re.compile(r"[\d.×\s]*(s|MiB|x|–)?")

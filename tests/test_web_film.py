@@ -163,7 +163,8 @@ def test_what_was_written_by_hand_outlives_a_new_plan_and_what_does_not_can_be_h
     assert back[page.cards[2].seed].value == "5"
     again = page.take_back(back[page.board], *values_of(hand, film=new))
     assert again[page.board].slots == fewer[page.board].slots
-    untouched = page.write_stages(2, board_of(THREE), new, *values_of(THREE)[1:])
+    blank = [value or None for value in values_of(THREE)[1:]]  # as a browser sends fields that were never touched
+    untouched = page.write_stages(2, board_of(THREE), new, *blank)
     assert not untouched[page.undo].visible  # nothing of the user's is gone
 
 
@@ -358,8 +359,8 @@ def test_what_has_no_field_on_the_page_comes_back_and_is_obeyed(page: VideoPage,
 
 
 def test_every_field_of_a_film_is_in_the_form_or_told_beside_it() -> None:
-    assert set(VideoRequest.model_fields) - _IN_THE_FORM <= set(extras._NAMES)
-    assert all(i18n.is_known(words) for words in extras._NAMES.values())
+    assert set(VideoRequest.model_fields) - _IN_THE_FORM <= set(extras.NAMES)
+    assert all(i18n.is_known(words) for words in extras.NAMES.values())
 
 
 def test_films_of_one_pass_are_not_planned_here_and_it_is_said_why(page: VideoPage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,11 @@ _IN_THE_FORM = {
 
 
 def read_form(board: Board, values: Sequence[Any]) -> tuple[FilmWish, Hand]:
-    """Return the form and the cards in use, from the values of all its components (of the cards: texts, seeds, lengths)."""
+    """Return the form and the cards in use, from the values of all its components (of the cards: texts, seeds, lengths).
+
+    A field that was never touched comes as None.
+    """
+    values = ["" if value is None else value for value in values]
     texts, seeds, lengths = (values[FORM + n * MAX_STAGES : FORM + (n + 1) * MAX_STAGES] for n in range(3))
     return FilmWish(*values[:FORM]), [Held(slot, *row) for slot, *row in zip(board.slots, texts, seeds, lengths, strict=False)]
 

@@ -87,6 +87,10 @@ def progress_status(progress: Progress, what: str) -> str:
     return status(words, " · ".join(quiet), part_of(progress))
 
 
+NO_JOB = '<i data-job="" hidden></i>'
+"""What tells the page's script that the address names no job of this visitor."""
+
+
 def job_mark(job: str, desk: Desk) -> str:
     """Return what names the page's job to its script; where work ends with its page, that is said instead."""
     if desk.work.lasting:

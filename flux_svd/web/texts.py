@@ -313,6 +313,13 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "点击“撤销”可恢复原来的内容",
     ),
     "Stages written anew": ("Escenas escritas de nuevo", "Scènes réécrites", "Szenen neu geschrieben", "阶段已重写"),
+    "Opening the job": ("Abriendo el trabajo", "Ouverture du travail", "Öffnet den Auftrag", "正在打开任务"),
+    "This job is not here": (
+        "Este trabajo no está aquí", "Ce travail n’est pas ici", "Dieser Auftrag ist nicht hier", "此处没有这个任务",
+    ),
+    "the queue shows those that are": (
+        "la cola muestra los que hay", "la file montre ceux qui y sont", "die Warteschlange zeigt die vorhandenen", "队列会显示现有的任务",
+    ),
     "Picture put into stage {n}": (
         "Imagen puesta en la escena {n}", "Image mise dans la scène {n}", "Bild in Szene {n} gesetzt", "图片已放入阶段 {n}",
     ),

@@ -12,11 +12,12 @@ from flux_svd import storyboard
 from flux_svd.errors import FluxSvdError, InvalidRequest
 from flux_svd.plan import Plan
 from flux_svd.request import VideoRequest
-from flux_svd.web import fields, moves, parts
+from flux_svd.web import drafts, fields, moves, parts
 from flux_svd.web.board import Board, settle
 from flux_svd.web.buttons import Buttons, relays
 from flux_svd.web.cards import Card
-from flux_svd.web.desk import Desk
+from flux_svd.web.desk import Desk, visitor_of
+from flux_svd.web.drafts import FilmDraft
 from flux_svd.web.extras import Extras
 from flux_svd.web.filling import Filling
 from flux_svd.web.film_fields import FilmWish, extra_of, hand_of, read_form, video_fields
@@ -101,6 +102,7 @@ class VideoPage:
             self.stop = gr.Button("Stop", variant="stop", elem_id="v_stop", elem_classes="stop", visible=False, min_width=0)
         self.line = show(elem_id="v_line", elem_classes="hint")
         self.mark = show(parts.job_mark("", self.desk), elem_id="v_job", elem_classes="hint")
+        self.draft = show(elem_id="v_draft", elem_classes="hint")
 
     def _build_settings(self) -> None:
         spec = self.desk.resolve("auto")
@@ -144,7 +146,7 @@ class VideoPage:
             self.monitor,
             *(part for card in self.cards for part in (card.head, card.pic)),
         ]
-        self.looking = (self.look_again, [self.stat, *self.wish], [*self.plan_outs, self.stat])
+        self.looking = (self.look_again, [self.stat, *self.wish], [*self.plan_outs, self.stat, self.draft])
         self.card_outs = [self.board, self.add, self.undo, *(part for card in self.cards for part in card.parts)]
         self.work_outs = [
             *self.plan_outs, self.board, self.stat, self.acts, self.more, self.stop, self.job, self.mark, self.seed,
@@ -226,9 +228,11 @@ class VideoPage:
             return {self.line: parts.problem(error, FIELD_IDS), self.facts: ""}
         return {**self.told(plan), **self.shown(plan, board)}
 
-    def look_again(self, stat: str, board: Board, *wish: Any) -> Update:
-        """Look ahead; where a plan can be made, what was said of an earlier wish is forgotten."""
-        ahead = self.look_ahead(board, *wish)
+    def look_again(self, request: gr.Request, stat: str, board: Board, *wish: Any) -> Update:
+        """Look ahead, and keep the form; where a plan can be made, what was said of an earlier wish is forgotten."""
+        form, hand = read_form(board, wish)
+        draft = drafts.mark(FilmDraft(form, tuple(hand)), visitor_of(request).owner)
+        ahead = {**self.look_ahead(board, *wish), self.draft: draft}
         after = parts.after_plan(stat) if ahead[self.facts] else stat
         return ahead if after == stat else {**ahead, self.stat: after}
 
@@ -273,6 +277,15 @@ class VideoPage:
             self.frames: str(request.frames_per_transition or ""),
             self.seed: "" if seed is None else str(seed),
         }
+
+    def drawn_up(self, draft: FilmDraft, board: Board) -> Update:
+        """Return the page as it was left; pictures and models that are gone since stay out."""
+        model, _ = self.desk.model_or_best(draft.form.model)
+        hand = [
+            held if self.desk.has_picture(held.slot.picture) else replace(held, slot=replace(held.slot, picture=""))
+            for held in draft.hand
+        ]
+        return self.formed(replace(draft.form, model=model), hand, board)
 
     def formed(self, form: FilmWish, hand: Hand, board: Board) -> Update:
         """Return the page with this form and these cards."""

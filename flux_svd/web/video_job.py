@@ -84,7 +84,7 @@ class FilmJob:
         except FluxSvdError as error:  # the form is no film of this page any more
             yield {page.stat: parts.refused(error)}
             return
-        yield {page.stop: gr.Button(visible=True), **(self.shown(seen) if seen.makes_film else {})}
+        yield {page.stop: gr.Button(visible=True), **page.told(seen.film), **(self.shown(seen) if seen.makes_film else {})}
         ending = "" if seen.makes_film else parts.status("Keyframes ready", "each is cheap to redo; Animate makes the film")
         try:
             async with aclosing(self.desk.watch(job, visitor)) as items:
