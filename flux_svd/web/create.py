@@ -76,7 +76,7 @@ class CreatePage:
             self.stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False, min_width=0)
         self.line = show(elem_id="c_line", elem_classes="hint")
         self.mark = show(parts.job_mark("", self.desk), elem_id="c_job", elem_classes="hint")
-        self.draft = show(elem_id="c_draft", elem_classes="hint")
+        self.draft = show(elem_id="c_draft")
 
     def _build_settings(self, spec: ModelSpec) -> None:
         self.effort = gr.Radio(

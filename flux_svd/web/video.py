@@ -102,7 +102,7 @@ class VideoPage:
             self.stop = gr.Button("Stop", variant="stop", elem_id="v_stop", elem_classes="stop", visible=False, min_width=0)
         self.line = show(elem_id="v_line", elem_classes="hint")
         self.mark = show(parts.job_mark("", self.desk), elem_id="v_job", elem_classes="hint")
-        self.draft = show(elem_id="v_draft", elem_classes="hint")
+        self.draft = show(elem_id="v_draft")
 
     def _build_settings(self) -> None:
         spec = self.desk.resolve("auto")
