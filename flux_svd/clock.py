@@ -24,8 +24,8 @@ class Clock:
     def __init__(self, store: Store, plan: Plan) -> None:
         self.store = store
         self.keys: dict[str, str] = {}
-        self.steps_left = {"draw": 0, "animate": 0}
-        self.seconds: dict[str, float | None] = {"draw": None, "animate": None}
+        self.steps_left = {"draw": 0, "animate": 0, "decode": 0}  # of the last: frames to decode and encode
+        self.seconds: dict[str, float | None] = {"draw": None, "animate": None, "decode": None}
         for recipe in plan.recipes:
             self._count(recipe, plan)
         for kind, key in self.keys.items():
@@ -38,11 +38,14 @@ class Clock:
         return None if left is None else round(left, 1)
 
     def left(self) -> float | None:
-        """Return the seconds of the steps still to do, or None while some kind of step was never timed here."""
+        """Return the seconds of the steps still to do, or None while some kind of step was never timed here.
+
+        Frames that were never decoded here count nothing: they take far less time than the steps before them.
+        """
         total = 0.0
         for kind, steps in self.steps_left.items():
             seconds = self.seconds[kind]
-            if steps and seconds is None:
+            if steps and seconds is None and kind != "decode":
                 return None
             total += steps * (seconds or 0.0)
         return total
@@ -60,13 +63,22 @@ class Clock:
         if len(self._times) == 4:
             self.store.learn_seconds(self.keys[kind], self.seconds[kind] or 0.0)
 
+    def reach(self, frames: int, total: int) -> None:
+        """Note that a film is decoded and encoded up to so many frames since `begin`."""
+        seconds = (time.monotonic() - self._last) / frames
+        self.seconds["decode"] = seconds
+        self.steps_left["decode"] = max(0, total - frames)
+        if frames == total:
+            self.store.learn_seconds(self.keys["decode"], seconds)
+
     def skip(self, kind: str, steps: int) -> None:
         """Leave out steps that a checkpoint has done already."""
         self.steps_left[kind] = max(0, self.steps_left[kind] - steps)
 
     def settle(self, film: VideoRecipe) -> None:
-        """Count a film's transitions anew, now that its keyframes are known: those between ones taken before may be kept."""
+        """Count a film anew, now that its keyframes are known: it or transitions between ones taken before may be kept."""
         self.steps_left["animate"] = self._calls_left(film)
+        self.steps_left["decode"] = self._frames_left(film)
 
     def _count(self, recipe: PlannedRecipe, plan: Plan) -> None:
         """Count the steps of the stages that are not in the store yet."""
@@ -77,6 +89,8 @@ class Clock:
             method = "one pass" if isinstance(first, OnePassRecipe) else first.method
             self.keys["animate"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}x{first.frames}/{method}"
             self.steps_left["animate"] += self._calls_left(recipe)
+            self.keys["decode"] = f"{_place_key(plan, first.model)}/{first.width}x{first.height}/frame"
+            self.steps_left["decode"] += self._frames_left(recipe)
         else:
             for candidate in candidates_of(recipe):
                 self._count_picture(candidate, plan)
@@ -87,6 +101,9 @@ class Clock:
             return 0
         parts = [film] if film.join_share else film.parts
         return sum(part.unet_calls for part in parts if not self._is_kept(part, "npy"))
+
+    def _frames_left(self, film: VideoRecipe) -> int:
+        return 0 if self._is_kept(film, "mp4") else film.frames
 
     def _count_picture(self, recipe: ImageRecipe, plan: Plan) -> None:
         self.keys["draw"] = f"{_place_key(plan, recipe.model)}/{recipe.width}x{recipe.height}/{len(recipe.references)}"

@@ -16,6 +16,7 @@ class Progress:
     Attributes:
         phase: "wait" while others are ahead on the device; `item` then says how many, `note` for whom if it is another process.
         item, items: which picture, keyframe or transition of how many (from 1); 0, 0 where there is only one thing.
+        of: "transition" where a model is loaded for one, which the phase alone does not tell.
         step, steps: within the item; 0, 0 while a phase cannot count.
         seconds_left: of the whole job, once it can be told.
         preview: a small WebP picture of what is being made, sometimes.
@@ -34,6 +35,7 @@ class Progress:
     note: str = ""
     strip: bytes | None = None
     lowered: bool = False
+    of: Literal["", "transition"] = ""
 
 
 OnStep = Callable[[int, int, bytes | None], None]

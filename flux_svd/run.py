@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,12 +137,14 @@ class Run:
 
         latents = stitch(map(self._kept_array, [recipe] if recipe.join_share else recipe.transitions))
         return self._keep_film(
-            name, recipe, engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, ""))
+            name, recipe, engine.decode(latents, keys, recipe.key_positions, recipe, self._on_step("decode", 0, 0, "decode"))
         )
 
     def _keep_film(self, name: str, recipe: VideoRecipe, film: DecodedFilm) -> Stage:
         """Encode and keep a film as its frames come."""
+        self.clock.begin()
         data = encode_film(self._to_encode(film.frames), fps=recipe.fps, crf=recipe.crf, scratch=self.store.scratch)
+        self.clock.reach(recipe.frames, recipe.frames)
         ends = {
             "raw_psnr": [rounded(value) for value in film.raw_psnr],
             "round_trip_psnr": [rounded(value) for value in film.round_trip_psnr],
@@ -273,7 +275,7 @@ class Run:
         trail = self._trail(recipe, "animate")
 
         def animated() -> NDArray[np.float32]:
-            self._tell("load", item, items)
+            self._tell("load", item, items, of="transition")
             engine = self.engines.svd(self.plan.placement_of(recipe.model), recipe.precision)
             on_step = self._on_step("animate", item, items, "animate")
             return engine.sample(recipe, start, end, on_step, halfway=trail.halfway, on_latents=trail.keep)
@@ -323,7 +325,7 @@ class Run:
             return
 
         def made() -> NDArray[np.uint8]:
-            self._tell("load", item, items)
+            self._tell("load", item, items, of="transition")
             engine = self.engines.one_pass(self.plan.placement_of(recipe.model), recipe.precision)
             return engine.make(recipe, keys, self._on_step("animate", item, items, "animate"))
 
@@ -386,10 +388,10 @@ class Run:
         assert isinstance(recipe, VideoRecipe)
         return recipe
 
-    def _tell(self, phase: Phase, item: int = 0, items: int = 0) -> None:
+    def _tell(self, phase: Phase, item: int = 0, items: int = 0, *, of: Literal["", "transition"] = "") -> None:
         if self.stop.is_set():
             raise Cancelled("stopped; finished parts are kept")
-        self.report(Progress(phase, item, items, seconds_left=self.clock.left()))
+        self.report(Progress(phase, item, items, seconds_left=self.clock.left(), of=of))
 
     def _on_step(self, phase: Phase, item: int, items: int, timed: str) -> OnStep:
         self.clock.begin()
@@ -397,7 +399,9 @@ class Run:
         def on_step(step: int, steps: int, preview: bytes | None) -> None:
             if self.stop.is_set():
                 raise Cancelled("stopped; finished parts are kept")
-            if timed:
+            if timed == "decode":
+                self.clock.reach(step, steps)
+            elif timed:
                 self.clock.step(timed)
             self.report(Progress(phase, item, items, step, steps, self.clock.left(), preview))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from flux_svd.clock import Clock
-from flux_svd.recipe import Selection, latents_name, with_keyframes
+from flux_svd.recipe import Selection, fingerprint, latents_name, with_keyframes
 from flux_svd.store import Store
 from tests.test_planner import film_of
 
@@ -24,3 +26,23 @@ def test_a_transition_between_keyframes_taken_before_takes_no_time_once_they_are
     store.keep_stage(latents_name(settled.transitions[1]), "npy", b"latents")
     clock.settle(settled)
     assert clock.steps_left["animate"] == 0
+
+
+def test_decoding_and_encoding_are_learnt_for_each_frame_and_counted_ahead(tmp_path: Path) -> None:
+    plan, film = film_of()
+    store = Store(tmp_path)
+    clock = Clock(store, plan)
+    for kind in ("draw", "animate"):
+        store.learn_seconds(clock.keys[kind], 0.0)
+    assert Clock(store, plan).predict() == 0  # frames that were never decoded here count nothing
+    clock.begin()
+    clock._last -= 9.0
+    clock.reach(film.frames // 3, film.frames)
+    assert clock.steps_left["decode"] == film.frames - film.frames // 3
+    assert store.learned_seconds(clock.keys["decode"]) is None  # a part says too little
+    clock._last -= 9.0
+    clock.reach(film.frames, film.frames)
+    assert clock.steps_left["decode"] == 0
+    assert Clock(store, plan).predict() == pytest.approx(18, abs=0.2)
+    store.keep_stage(fingerprint(film), "mp4", b"film")
+    assert Clock(store, plan).steps_left["decode"] == 0

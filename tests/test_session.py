@@ -107,6 +107,15 @@ def test_a_film_draws_all_keyframes_then_fills_the_ways_then_decodes_once(faked:
     assert made.run.scores["keyframes"] == [0.25] * 3
 
 
+def test_a_load_between_keyframes_and_ways_counts_ways_and_frames_are_timed(faked: Faked) -> None:
+    session, _ = faked
+    told: list[Progress] = []
+    session.run(film(session, "a", "b", "c"), told.append)
+    loads = [(one.of, one.item, one.items) for one in told if one.phase == "load" and one.of]
+    assert loads == [("transition", 1, 2), ("transition", 2, 2)]
+    assert any(key.endswith("/frame") for key in json.loads((session.store.home / "times.json").read_text()))
+
+
 def test_changing_one_stage_of_five_makes_one_keyframe_and_two_ways_again(faked: Faked) -> None:
     session, engines = faked
     session.run(film(session, "a", "b", "c", "d", "e"))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -19,11 +20,12 @@ from flux_svd import presets
 from flux_svd.artifact import ImageArtifact, RunFacts, encode_image
 from flux_svd.catalog import IMAGE_FAMILIES, MODELS
 from flux_svd.clock import Clock
+from flux_svd.errors import FluxSvdError
 from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import ImageRequest, make_request
 from flux_svd.session import Session
 from flux_svd.upscale import upscale_file
-from flux_svd.web import extras, fields, results
+from flux_svd.web import extras, fields, parts, results
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk
 from flux_svd.web.efforts import effort_choices
@@ -37,6 +39,7 @@ from flux_svd.web.streamed import Streamed
 from tests.test_planner import plan_of
 
 DRAWING = [spec for spec in MODELS.values() if spec.family in IMAGE_FAMILIES]
+REQUEST: Any = SimpleNamespace(session_hash="tab", cookies={})
 FORM = PictureForm("a red circle", "1:1", 1, "auto", "balanced", "", True, "", "", "", (), {})
 
 
@@ -118,6 +121,19 @@ def test_a_form_that_cannot_be_planned_has_no_figures_for_the_chosen_effort(desk
 def test_the_plan_line_tells_what_the_effort_sets(desk: Desk, page: CreatePage) -> None:
     told = page.look_ahead(*vars(replace(FORM, preset="draft", shape="5:3")).values())
     assert "160 × 96 · 4 steps" in told[page.line]
+
+
+def test_what_was_said_of_a_refused_wish_goes_with_the_next_plan(page: CreatePage) -> None:
+    wish, bad = vars(FORM).values(), vars(replace(FORM, prompt=" ")).values()
+    said = parts.not_started()
+    assert page.stat not in page.look_again(REQUEST, said, *bad)
+    assert page.look_again(REQUEST, said, *wish)[page.stat] == parts.status("Ready")
+    failed = parts.refused(FluxSvdError("no"), passing=2)  # by a button after which the page looks ahead at once
+    after = page.look_again(REQUEST, failed, *wish)[page.stat]
+    assert "Failed" in after
+    assert page.look_again(REQUEST, after, *wish)[page.stat] == parts.status("Ready")
+    for stays in (parts.refused(FluxSvdError("of work")), parts.status("Starting", part=0)):
+        assert page.stat not in page.look_again(REQUEST, stays, *wish)
 
 
 def test_what_was_made_before_is_told_to_take_no_time(desk: Desk) -> None:
@@ -240,7 +256,7 @@ def test_what_is_offered_and_told_is_said_in_every_language(tmp_path: Path, desk
     partners = results.partners_of(now, [Partner("data:r", "Reference 1", 8, 8)])
     told = [*spoken(results.actions(replace(now, chosen=0), MODELS["flux2-klein-4b"])), *(one.name for one in partners)]
     told += [part for label, _ in effort_choices(desk, FORM, None) for part in label.split("\n")]
-    told += spoken(drawn(dict.fromkeys(extras._NAMES, "x"), ["The picture it began at is not on this machine."]))
+    told += spoken(drawn(dict.fromkeys(extras.NAMES, "x"), ["The picture it began at is not on this machine."]))
     told += spoken(results.done(now)) + spoken(results.done(replace(now, partners=partners)))
     pieces = {piece.strip() for one in told for piece in one.split(" · ")}
     figures = re.compile(r"[\d.×\s]*(s|MiB|x|–)?")
@@ -271,16 +287,21 @@ def test_a_picture_is_compared_with_its_original_its_references_its_neighbours_a
     assert results.actions(replace(now, partners=partners), MODELS["pocket-flux"]).count("data-do") == 1
 
 
-def test_enlarging_in_the_server_is_a_process_of_its_own_and_leaves_torch_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("near", [True, False])
+def test_a_small_copy_is_made_in_the_server_and_a_large_one_apart_and_both_leave_torch_alone(tmp_path: Path, near: bool) -> None:
     out = tmp_path / "out"
     out.mkdir()
     path = made(out).path
+    limit = 256 * 256 if near else 256 * 256 - 1
     code = (
         "import sys; from pathlib import Path; from flux_svd.session import Session; from flux_svd.web.serve import *; "
         f"session = Session(home=Path({str(tmp_path / 'home')!r}), output_dir=Path({str(out)!r})); "
-        "from flux_svd.ledger import Ledger; from flux_svd.web.queued import Queued; "
+        "from flux_svd.ledger import Ledger; from flux_svd.web.queued import Queued; from flux_svd.web import desk as room; "
+        f"room.NEAR_PIXELS = {limit}; asked = []; run = room.ask_apart; "
+        "room.ask_apart = lambda *given: asked.append(given) or run(*given); "
         "desk = Desk(session, Shelf(session.output_dir), Queued(Ledger(session.home), session.output_dir)); "
-        f"print(desk.enlarge(Path({str(path)!r}), 2)); assert 'torch' not in sys.modules"
+        f"print(desk.enlarge(Path({str(path)!r}), 2)); assert 'torch' not in sys.modules; "
+        f"assert len(asked) == {0 if near else 1}"
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True)
     with Image.open(ran.stdout.strip()) as larger:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import ANY, patch
 
 import gradio as gr
 import numpy as np
@@ -28,7 +28,7 @@ from flux_svd.pictures import encode_png
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
 from flux_svd.recipe import Selection, VideoRecipe, fingerprint, to_json
-from flux_svd.request import VideoRequest, make_request
+from flux_svd.request import StageWish, VideoRequest, make_request
 from flux_svd.session import Session
 from flux_svd.web import exports, extras, i18n, moves
 from flux_svd.web.board import FOUR, Board, Chosen, Drawn, Held, Pair, Slot, chosen_of, settle
@@ -42,12 +42,12 @@ from flux_svd.web.player import film_of, total_words
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Streamed
 from flux_svd.web.texts import TEXTS
-from flux_svd.web.video import VideoPage
+from flux_svd.web.video import EXAMPLE, VideoPage
 from tests.test_export import make_film
 from tests.test_passes import one_pass_film
 
 WISH = FilmWish("a film", "7", "", "", "auto", USUAL, False, False, False, False, {})
-THREE: Hand = [Held(Slot(name), f"a red circle {where} on a black background")
+THREE: Hand = [Held(Slot(name, text := f"a red circle {where} on a black background"), text)
                for name, where in (("Left", "at the left"), ("Center", "in the center"), ("Right", "at the right"))]  # fmt: skip
 
 
@@ -145,6 +145,53 @@ def test_stages_written_anew_leave_what_is_locked_or_given(page: VideoPage) -> N
         assert [n for n, slot in enumerate(slots) if slot.lock or slot.picture] == kept
         assert told[page.cards[0].text].value == THREE[0].prompt
         assert "blue heart" in told[page.cards[1].text].value
+
+
+def test_what_was_written_by_hand_outlives_a_new_plan_and_what_does_not_can_be_had_back(page: VideoPage) -> None:
+    hand = moves.change(THREE, 1, replace(THREE[1], prompt="a red circle behind a tree"))
+    hand = moves.change(hand, 2, replace(hand[2], seed="5"))
+    new = "a blue heart moving from left to right"
+    told = page.write_stages(3, board_of(hand), new, *values_of(hand)[1:])
+    assert [told[card.text].value for card in page.cards[:3]] == [
+        "a blue heart at the left", "a red circle behind a tree", "a blue heart at the right"
+    ]  # fmt: skip
+    assert told[page.undo].visible
+    fewer = page.write_stages(2, board_of(hand), new, *values_of(hand)[1:])
+    back = page.take_back(fewer[page.board], *values_of(hand[:2], film=new))
+    assert (back[page.film], back[page.count], back[page.board].slots) == (new, 3, board_of(hand).slots)
+    assert [back[card.text].value for card in page.cards[:3]] == prompts(hand)
+    assert back[page.cards[2].seed].value == "5"
+    again = page.take_back(back[page.board], *values_of(hand, film=new))
+    assert again[page.board].slots == fewer[page.board].slots
+    blank = [value or None for value in values_of(THREE)[1:]]  # as a browser sends fields that were never touched
+    untouched = page.write_stages(2, board_of(THREE), new, *blank)
+    assert not untouched[page.undo].visible  # nothing of the user's is gone
+
+
+def test_a_picture_goes_on_the_first_free_card_of_a_film_that_was_edited(page: VideoPage) -> None:
+    film = VideoRequest(prompt="a green star", stages=(StageWish(prompt="a green star", picture="a" * 64), StageWish(prompt="b")))
+    example = moves.written(EXAMPLE, 3)
+    fresh = page.take_picture(film, board_of(example), values_of(example, film=EXAMPLE))
+    assert (fresh[page.film], fresh[page.undo].visible) == ("a green star", False)
+    mine = moves.change(example, 0, replace(example[0], prompt="a tree"))
+    told = page.take_picture(film, board_of(mine), values_of(mine, film=EXAMPLE))
+    assert page.film not in told
+    assert [slot.picture for slot in told[page.board].slots] == ["", "a" * 64, ""]
+    assert [told[card.text].value for card in page.cards[:3]] == ["a tree", "a green star", example[2].prompt]
+    assert "stage 2" in told[page.stat]
+    assert told[page.undo].visible
+    full = [replace(mine[0], length=str(n)) for n in range(MAX_STAGES)]
+    assert page.take_picture(film, board_of(full), values_of(full)) == {page.stat: ANY}
+    grown = page.take_picture(film, board_of(full[:3]), values_of(full[:3]))
+    assert [slot.picture for slot in grown[page.board].slots] == ["", "", "", "a" * 64]
+
+
+def test_settings_that_come_back_leave_the_film_they_replace_to_be_had_back(page: VideoPage) -> None:
+    hand = moves.change(THREE, 1, replace(THREE[1], prompt="a red circle behind a tree"))
+    filled = page.fill_from(VideoRequest(prompt="a green star", keyframes=2), board_of(hand), values_of(hand))
+    assert filled[page.undo].visible
+    back = page.take_back(filled[page.board], *values_of(THREE[:2]))
+    assert [back[card.text].value for card in page.cards[:3]] == prompts(hand)
 
 
 def test_a_button_changes_its_own_card(page: VideoPage, desk: Desk) -> None:
@@ -264,9 +311,18 @@ def test_a_request_comes_back_as_the_cards_it_was_made_from(desk: Desk) -> None:
     request = planned(desk, hand).request
     assert isinstance(request, VideoRequest)
     back = hand_of(request, None)
-    assert [replace(held, slot=replace(held.slot, name="")) for held in back] == [
-        replace(held, slot=replace(held.slot, name="")) for held in hand
+    assert [replace(held, slot=replace(held.slot, name="", written="")) for held in back] == [
+        replace(held, slot=replace(held.slot, name="", written="")) for held in hand
     ]
+
+
+def test_a_film_made_here_comes_back_with_the_names_of_its_stages(desk: Desk) -> None:
+    example = moves.written(EXAMPLE, 3)
+    mine = moves.change(example, 1, replace(example[1], prompt="a white tree"))
+    plan = planned(desk, mine, film=EXAMPLE)
+    assert isinstance(plan.request, VideoRequest)
+    assert [held.slot.name for held in hand_of(plan.request, plan)] == ["Left", "Stage 2", "Right"]
+    assert [held.is_own for held in hand_of(plan.request, plan)] == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +349,7 @@ def test_what_has_no_field_on_the_page_comes_back_and_is_obeyed(page: VideoPage,
     stages = ({"prompt": "a red circle"}, {"prompt": "a red heart", "transition_seed": 6})
     request = make_request({"kind": "video", "prompt": "a", "seed": 3, "stages": stages, "fps": 9, "loop": True, **extra})
     assert isinstance(request, VideoRequest)
-    filled = page.fill_from(request, board_of(THREE))
+    filled = page.fill_from(request, board_of(THREE), values_of(THREE))
     assert filled[page.extras.fields] == extra
     assert filled[page.extras.area].count("<li>") == len(extra)
     assert [slot.name for slot in filled[page.board].slots] == ["Stage 1", "Stage 2"]
@@ -303,8 +359,8 @@ def test_what_has_no_field_on_the_page_comes_back_and_is_obeyed(page: VideoPage,
 
 
 def test_every_field_of_a_film_is_in_the_form_or_told_beside_it() -> None:
-    assert set(VideoRequest.model_fields) - _IN_THE_FORM <= set(extras._NAMES)
-    assert all(i18n.is_known(words) for words in extras._NAMES.values())
+    assert set(VideoRequest.model_fields) - _IN_THE_FORM <= set(extras.NAMES)
+    assert all(i18n.is_known(words) for words in extras.NAMES.values())
 
 
 def test_films_of_one_pass_are_not_planned_here_and_it_is_said_why(page: VideoPage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,6 +449,18 @@ def test_what_was_made_before_is_shown_before_anything_starts(page: VideoPage, d
     assert "1 of 2 transitions done" in strip
     assert "data:image/webp" in shown[page.cards[0].pic]
     assert "Not drawn yet" in shown[page.cards[1].pic]
+    assert "appears here after Animate" in shown[page.monitor]
+    keep_strip(desk, fingerprint(film.transitions[0]))
+    assert "was made before: Animate shows it" in page.look_ahead(board_of(THREE), *values_of(THREE))[page.monitor]
+
+
+def test_a_film_that_is_not_that_of_the_cards_is_told_to_be_the_one_before(page: VideoPage, desk: Desk) -> None:
+    film = film_of(planned(desk, THREE, picked=False))
+    board = board_of(THREE, player="<video>", made=(tuple(map(fingerprint, film.transitions)), {}))
+    assert page.look_ahead(board, *values_of(THREE))[page.monitor] == "<video>"
+    longer = moves.append(THREE)
+    told = page.look_ahead(replace(board, slots=board_of(longer).slots), *values_of(longer))[page.monitor]
+    assert "The film before these changes" in told
 
 
 def test_a_film_whose_options_are_chosen_takes_no_time_again(page: VideoPage, desk: Desk) -> None:

@@ -27,6 +27,7 @@ class Slot:
     """A card apart from the texts in it.
 
     Attributes:
+        written: the prompt the storyboard wrote for it; another one in the card is the user's own.
         picture: the stored picture given for it, or "".
         lock: the fingerprint of the keyframe that stays, or "".
         options: `FOUR` candidates are drawn.
@@ -35,6 +36,7 @@ class Slot:
     """
 
     name: str
+    written: str = ""
     picture: str = ""
     lock: str = ""
     options: bool = False
@@ -50,6 +52,17 @@ class Held:
     prompt: str
     seed: str = ""
     length: str = ""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user locked it, gave it a picture or wrote its prompt."""
+        wrote = bool(self.prompt.strip()) and self.prompt.strip() != self.slot.written
+        return wrote or bool(self.slot.lock or self.slot.picture)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it stands as the storyboard wrote it."""
+        return self == Held(Slot(self.slot.name, self.slot.written), self.slot.written)
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ class Board:
         choices: by the fingerprints of all candidates.
         pairs: by the fingerprints of both keyframes.
         made: the fingerprints of the last film's transitions, and its report.
+        before: the cards and all values of the form (as `read_form` takes them) that were last replaced as a whole.
     """
 
     slots: tuple[Slot, ...]
@@ -96,6 +110,7 @@ class Board:
     player: str = ""
     acts: str = ""
     more: str = ""
+    before: tuple[tuple[Slot, ...], tuple[Any, ...]] | None = None
 
 
 def chosen_of(rows: Sequence[Mapping[str, Any]], scorer: str) -> tuple[tuple[str, ...], Chosen] | None:

@@ -41,7 +41,7 @@ class Buttons:
         try:
             return self.page.deal(self._arranged(what, index, told, form, hand, board), board, form)
         except FluxSvdError as error:
-            return {self.page.board: board, self.page.stat: parts.refused(error)}
+            return {self.page.board: board, self.page.stat: parts.refused(error, passing=2)}
 
     def prepare(self, event: gr.EventData, board: Board, *wish: Any) -> Update:
         """Change the cards as a button asks for that starts work, and say what is to be made: "keyframes" or "film"."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from flux_svd.presets import Preset
 from flux_svd.recipe import VideoRecipe, candidates_of
 from flux_svd.request import ImageRequest, Request
 from flux_svd.storyboard import suggest_kind
-from flux_svd.web import fields, parts, results
+from flux_svd.web import drafts, fields, parts, results
 from flux_svd.web.create_job import PictureJob
 from flux_svd.web.desk import Desk, visitor_of
 from flux_svd.web.efforts import USUAL, effort_choices
@@ -61,8 +62,9 @@ class CreatePage:
             self.extras.fields,
         ]  # in the order of `PictureForm`
         self.results, self.stat, self.acts = self.card.results, self.card.stat, self.card.acts
-        self.told = [self.line, self.facts, self.effort]
-        self.form = [*self.wish, self.references.area, self.extras.area]
+        told = [self.line, self.facts, self.effort, self.stat, self.draft]
+        self.looking = (self.look_again, [self.stat, *self.wish], told)
+        self.form = [*self.wish, self.used_seed, self.references.area, self.extras.area]
         self._wire()
 
     def _build_ask(self) -> None:
@@ -74,6 +76,7 @@ class CreatePage:
             self.stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False, min_width=0)
         self.line = show(elem_id="c_line", elem_classes="hint")
         self.mark = show(parts.job_mark("", self.desk), elem_id="c_job", elem_classes="hint")
+        self.draft = show(elem_id="c_draft")
 
     def _build_settings(self, spec: ModelSpec) -> None:
         self.effort = gr.Radio(
@@ -96,9 +99,12 @@ class CreatePage:
         with gr.Accordion("References", open=False, visible="references" in spec.obeys) as self.references_fold:
             self.references = References(self.desk)
         with gr.Accordion("Settings", open=False, elem_id="c_fold"):
-            ready, others = self.desk.image_models()
             self.model = gr.Dropdown(
-                fields.model_choices(ready, spec), value="auto", label="Model", elem_id="f_model", interactive=True
+                fields.model_choices(self.desk.image_models(), spec), value="auto", label="Model", elem_id="f_model",
+                interactive=True,
+            )  # fmt: skip
+            self.others = show(
+                '<button type="button" class="do link" data-do="models">Other models</button>', elem_id="c_models", clickable=True
             )
             with gr.Row(elem_classes="pair"):
                 self.seed = gr.Textbox(
@@ -146,9 +152,6 @@ class CreatePage:
                 interactive=True,
             )
             self.given_note = show(elem_classes="hint")
-        if others:
-            with gr.Accordion("Other models", open=False):
-                show(results.others(others))
         with gr.Accordion("What will happen", open=False):
             self.facts = show(elem_id="c_facts")
 
@@ -171,7 +174,7 @@ class CreatePage:
             [self.results, self.references.ids],
             [self.seed, self.fresh, self.references.ids, self.references.area, self.references_fold, self.stat],
             **QUIET,
-        ).then(self.look_ahead, self.wish, self.told, **QUIET)
+        ).then(*self.looking, **QUIET)
         self.model.change(
             self.choose_model,
             [self.model, self.shape, self.effort, self.results],
@@ -188,13 +191,11 @@ class CreatePage:
             **QUIET,
         )
         for area in (self.references, self.extras):
-            area.wire().then(self.look_ahead, self.wish, self.told, **QUIET)
+            area.wire().then(*self.looking, **QUIET)
         boxes = (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt, self.effort)
         gr.on(
             [*(box.change for box in boxes), self.seed.change],
-            self.look_ahead,
-            self.wish,
-            self.told,
+            *self.looking,
             trigger_mode="always_last",
             **QUIET,
         )
@@ -225,6 +226,12 @@ class CreatePage:
             efforts = gr.Radio(choices=effort_choices(self.desk, form, None))
             return {self.line: parts.problem(error), self.facts: "", self.effort: efforts}
         return {**self.planned(plan), self.effort: gr.Radio(choices=effort_choices(self.desk, form, plan))}
+
+    def look_again(self, request: gr.Request, stat: str, *wish: Any) -> Update:
+        """Look ahead, and keep the form; where a plan can be made, what was said of an earlier wish is forgotten."""
+        ahead = {**self.look_ahead(*wish), self.draft: drafts.mark(PictureForm(*wish), visitor_of(request).owner)}
+        after = parts.after_plan(stat) if ahead[self.facts] else stat
+        return ahead if after == stat else {**ahead, self.stat: after}
 
     def planned(self, plan: Plan) -> Update:
         """Return what is told of a plan: size, steps, time and memory, and every decision."""
@@ -285,11 +292,11 @@ class CreatePage:
             return {self.seed: gr.skip()}
         path = self.desk.path_of(now.large.address, visitor_of(request))
         if path is None:
-            return {self.stat: parts.status("Not found")}
+            return {self.stat: parts.not_found(passing=2)}
         try:
             added = self.references.added(references, self.desk.keep_picture(path))
         except FluxSvdError as error:
-            return {self.stat: parts.refused(error)}
+            return {self.stat: parts.refused(error, passing=2)}
         return {**added, self.references_fold: gr.Accordion(open=True), self.stat: parts.status("Added as a reference")}
 
     def restore(self, path: str) -> tuple[Request | None, str]:
@@ -306,27 +313,38 @@ class CreatePage:
         """Return the form as this request fills it, and what of it could not come back."""
         name, lost = self.desk.model_or_best(request.model)
         spec = self.desk.resolve(name)
-        references = tuple(one for one in request.references if self.desk.has_picture(one))
         extra = fields.extra_of(request, spec)
-        if len(references) < len(request.references):
-            lost.append(f"References that are not on this machine: {len(request.references) - len(references)}.")
         if "start" in extra and not self.desk.has_picture(extra["start"]):
             lost.append("The picture it began at is not on this machine.")
             extra = {name: value for name, value in extra.items() if name not in ("start", "strength")}
-        shape = fields.shape_named(spec, request)
+        form = PictureForm(
+            request.prompt, fields.shape_named(spec, request), request.count, name, request.preset,
+            "" if request.seed is None else str(request.seed), request.seed is None,
+            "" if request.steps is None else str(request.steps), "" if request.guidance is None else f"{request.guidance:g}",
+            request.negative_prompt or "", request.references, extra,
+        )  # fmt: skip
+        return self.formed(form, lost)
+
+    def formed(self, form: PictureForm, lost: Sequence[str] = ()) -> Update:
+        """Return the page with this form; `lost` says what of it could not come back."""
+        name, also_lost = self.desk.model_or_best(form.model)
+        spec = self.desk.resolve(name)
+        references = tuple(one for one in form.references if self.desk.has_picture(one))
+        missing = len(form.references) - len(references)
+        said = [*lost, *also_lost, *([f"References that are not on this machine: {missing}."] if missing else [])]
+        shapes = fields.shape_choices(spec, form.shape)
         return {
-            self.prompt: request.prompt,
+            self.prompt: form.prompt,
             self.model: name,
-            self.shape: gr.Radio(choices=fields.shape_choices(spec, shape), value=shape),
-            self.count: gr.Radio(choices=sorted({*COUNTS, request.count}), value=request.count),
-            self.effort: request.preset,
-            self.seed: "" if request.seed is None else str(request.seed),
-            self.fresh: request.seed is None,
-            self.steps: gr.Textbox(
-                "" if request.steps is None else str(request.steps), placeholder=str(fields.steps_of(spec, request.preset))
-            ),
-            self.guidance: "" if request.guidance is None else f"{request.guidance:g}",
-            self.negative: request.negative_prompt or "",
+            self.shape: gr.Radio(choices=shapes, value=form.shape if form.shape in dict(shapes).values() else SQUARE),
+            self.count: gr.Radio(choices=sorted({*COUNTS, form.count}), value=form.count),
+            self.effort: form.preset,
+            self.seed: form.seed,
+            self.fresh: form.fresh,
+            self.used_seed: form.seed if form.fresh else "",  # else it would count as typed
+            self.steps: gr.Textbox(form.steps, placeholder=str(fields.steps_of(spec, form.preset))),
+            self.guidance: form.guidance,
+            self.negative: form.negative,
             **self.references.shown(references),
-            **self.extras.filled(extra, lost),
+            **self.extras.filled(form.extra, said),
         }

@@ -43,7 +43,7 @@ class PictureJob:
         visitor = visitor_of(request)
         path = self.desk.path_of(now.large.address, visitor) if now.pictures else None
         if path is None:
-            return {self.page.stat: parts.status("Not found"), self.page.job: ""}
+            return {self.page.stat: parts.not_found(), self.page.job: ""}
         how_far = (presets.VARIATION, presets.VARIATION_FAR)[int(event._data["i"])]
         return self._begun(lambda: {**again.wish_near(path), "variation": how_far}, visitor)
 
@@ -52,9 +52,9 @@ class PictureJob:
         page, visitor, scale = self.page, visitor_of(request), int(event._data["i"])
         path = self.desk.path_of(now.large.address, visitor) if now.pictures else None
         if path is None:
-            yield {page.stat: parts.status("Not found")}
+            yield {page.stat: parts.not_found()}
             return
-        yield {page.stat: parts.status("Enlarging"), page.acts: ""}
+        yield {page.stat: parts.status("Enlarging", part=0), page.acts: ""}
         try:
             made = self.desk.enlarge(path, scale)
         except FluxSvdError as error:

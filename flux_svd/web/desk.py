@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from PIL import Image, UnidentifiedImageError
 
 from flux_svd import weights
 from flux_svd.artifact import Artifact, VideoArtifact
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from flux_svd.session import Session
 
 APART_SECONDS = 600.0
+NEAR_PIXELS = 4_000_000  # of an enlarged copy: 12 MB in memory, made before a process of its own has started
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Desk:
         Raises:
             FluxSvdError: it cannot be made, or there is no room.
         """
-        if not self.work.lasting:
+        if not self.work.lasting or _pixels_of(path) * scale**2 <= NEAR_PIXELS:
             return upscale_file(path, scale)
         with self._one_apart:  # by a process of its own: the copy of a large picture takes hundreds of megabytes
             return Path(ask_apart(["upscale", str(path), "--scale", str(scale)], self.session.home)["path"])
@@ -166,23 +169,13 @@ class Desk:
     def budget(self) -> Budget:
         return read_budget(self.session.store.home)
 
-    def image_models(self) -> tuple[list[ModelSpec], list[tuple[ModelSpec, str]]]:
-        """Return the image models that can be used here now, and the others with the command that makes them ready."""
-        inventory = weights.read_inventory(self.session.store.home)
-        ready: list[ModelSpec] = []
-        others: list[tuple[ModelSpec, str]] = []
-        for spec in (row for row in MODELS.values() if row.family in IMAGE_FAMILIES):
-            if spec.name not in inventory.on_disk:
-                others.append((spec, f"flux-svd models download {spec.name}"))
-            elif not inventory.has(spec):
-                others.append((spec, f"flux-svd models accept {spec.name}"))
-            else:
-                ready.append(spec)
-        return ready, others
+    def image_models(self) -> list[ModelSpec]:
+        """Return the image models that can be used here now."""
+        return image_models_in(self.session.store.home)
 
     def model_or_best(self, name: str) -> tuple[str, list[str]]:
         """Return the image model of a request, or "auto" and a sentence that says so where it is not ready here."""
-        if name == "auto" or name in {spec.name for spec in self.image_models()[0]}:
+        if name == "auto" or name in {spec.name for spec in self.image_models()}:
             return name, []
         return "auto", [f"{name} is not ready on this machine; the best here takes its place."]
 
@@ -194,6 +187,21 @@ class Desk:
             return MODELS[self.session.plan(ImageRequest(prompt="a picture")).model]
         except (ModelUnavailable, DoesNotFit):
             return MODELS["pocket-flux"]
+
+
+def _pixels_of(path: Path) -> float:
+    """Return how many pixels a picture has by its header; without end where it cannot be read."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.width * picture.height
+    except (OSError, Image.DecompressionBombError, UnidentifiedImageError):
+        return math.inf
+
+
+def image_models_in(home: Path) -> list[ModelSpec]:
+    """Return the image models whose weights are here and whose licence was accepted where it has to be."""
+    inventory = weights.read_inventory(home)
+    return [spec for spec in MODELS.values() if spec.family in IMAGE_FAMILIES and inventory.has(spec)]
 
 
 def ask_apart(arguments: Sequence[str], home: Path) -> dict[str, Any]:

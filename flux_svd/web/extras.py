@@ -11,7 +11,7 @@ from flux_svd.web.parts import QUIET, Update, esc, show
 
 # What means nothing without the other.
 _DEPENDS = {"strength": "start", "cfg_scale": "negative_prompt", "width": "height", "height": "width"}
-_NAMES = {
+NAMES = {
     "variation": "Near the picture of this seed", "start": "Begins at a picture", "strength": "How much of it may change",
     "best_of": "Best of so many", "guidance_curve": "Guidance from first step to last", "cfg_scale": "Real guidance",
     "negative_prompt": "Negative prompt", "step_cache": "Skip blocks that change little", "attention": "Attention",
@@ -48,8 +48,8 @@ class Extras:
 
 def drawn(fields: Mapping[str, Any], lost: Sequence[str] = ()) -> str:
     rows = "".join(
-        f'<li><span>{esc(_NAMES[name])}</span><bdi>{esc(_told(name, value))}</bdi><button type="button" class="do icb i-bin" '
-        f'data-do="forget" data-i="{index}" aria-label="Remove: {esc(_NAMES[name])}"></button></li>'
+        f'<li><span>{esc(NAMES[name])}</span><bdi>{esc(_told(name, value))}</bdi><button type="button" class="do icb i-bin" '
+        f'data-do="forget" data-i="{index}" aria-label="Remove: {esc(NAMES[name])}"></button></li>'
         for index, (name, value) in enumerate(fields.items())
     )
     notes = "".join(f'<p class="quiet">{esc(one)}</p>' for one in lost)

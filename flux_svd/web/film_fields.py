@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flux_svd import timeline
+from flux_svd import storyboard, timeline
 from flux_svd.catalog import MODELS
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Plan
@@ -46,7 +46,11 @@ _IN_THE_FORM = {
 
 
 def read_form(board: Board, values: Sequence[Any]) -> tuple[FilmWish, Hand]:
-    """Return the form and the cards in use, from the values of all its components (of the cards: texts, seeds, lengths)."""
+    """Return the form and the cards in use, from the values of all its components (of the cards: texts, seeds, lengths).
+
+    A field that was never touched comes as None.
+    """
+    values = ["" if value is None else value for value in values]
     texts, seeds, lengths = (values[FORM + n * MAX_STAGES : FORM + (n + 1) * MAX_STAGES] for n in range(3))
     return FilmWish(*values[:FORM]), [Held(slot, *row) for slot, *row in zip(board.slots, texts, seeds, lengths, strict=False)]
 
@@ -101,12 +105,14 @@ def hand_of(request: VideoRequest, plan: Plan | None) -> Hand:
     starts = [index for index, way in enumerate(line.ways) if not way.part]
     places = starts if request.loop else [*starts, len(line.stages) - 1]
     names = [stage.name for stage in plan.stages] if plan and len(plan.stages) == len(line.stages) else []
+    read = storyboard.write_stages(request.prompt, len(places))
     hand = []
     for n, place in enumerate(places):
         stage = line.stages[place].stage
         wish = request.stages[n] if request.stages else StageWish(prompt=stage.prompt)
         length = lengths[n] if told and n < len(lengths) else wish.length
-        hand.append(_held(names[place] if names else stage.name, wish, length, request.best_of > 1))
+        name = read[n].name if read[n].prompt == wish.prompt else names[place] if names else stage.name
+        hand.append(_held(Slot(name, read[n].prompt), wish, length, request.best_of > 1))
     return hand
 
 
@@ -115,10 +121,13 @@ def changed(hand: Hand, index: int, **changes: Any) -> Hand:
     return change(hand, index, replace(hand[index], slot=replace(hand[index].slot, **changes)))
 
 
-def _held(name: str, wish: StageWish, length: int | None, options: bool) -> Held:
+def _held(blank: Slot, wish: StageWish, length: int | None, options: bool) -> Held:
     pick = wish.pick or 0
     wide = options and wish.picture is None and wish.lock is None and pick != 1  # a card without options takes the first
-    slot = Slot(name, wish.picture or "", wish.lock or "", wide, pick if wide else 0, wish.transition_seed)
+    slot = replace(
+        blank, picture=wish.picture or "", lock=wish.lock or "", options=wide, pick=pick if wide else 0,
+        way_seed=wish.transition_seed,
+    )  # fmt: skip
     return Held(slot, wish.prompt, "" if wish.seed is None else str(wish.seed), "" if length is None else str(length))
 
 

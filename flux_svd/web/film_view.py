@@ -19,7 +19,7 @@ from flux_svd.web.filmstrip import Key, Way, draw_strip, warn_of
 from flux_svd.web.finds import Finds
 from flux_svd.web.moves import MAX_STAGES
 from flux_svd.web.parts import esc
-from flux_svd.web.player import film_of, no_film, total_words
+from flux_svd.web.player import EARLIER, film_of, no_film, total_words
 from flux_svd.web.references import small_given
 
 GIVEN_HEIGHT = 306  # pixels, of a given picture on its card
@@ -48,7 +48,8 @@ def view(plan: Plan, board: Board, desk: Desk, finds: Finds, ways: Sequence[Way]
     settled, keyframes = settle(film, board)
     faces = [_face(n, slot, board, settled.keyframes[n], keyframes[n], plan, desk, finds) for n, slot in enumerate(board.slots)]
     names = tuple(fingerprint(way) for way in settled.transitions)
-    report = board.made[1] if names == board.made[0] else {}
+    is_shown = names == board.made[0]
+    report = board.made[1] if is_shown else {}
     now = list(ways or ways_of(settled, board, finds))
     for n, verdict in enumerate(verdicts_of(report)):
         now[n] = replace(now[n], verdict=verdict)
@@ -56,7 +57,11 @@ def view(plan: Plan, board: Board, desk: Desk, finds: Finds, ways: Sequence[Way]
     count = len(board.slots)
     keys = [Key(n % count + 1, _name(n % count, board), faces[n % count].picture, join) for n, join in enumerate(joins)]
     strip = _sum_up(plan, now) + draw_strip(keys, now, film.width, film.height) + _warnings(settled, board)
-    monitor = board.player or (no_film(film) if ways is None else None)
+    monitor: str | None = None
+    if board.player:
+        monitor = board.player if is_shown else board.player + EARLIER
+    elif ways is None:
+        monitor = no_film(film, is_made=all(way.state == "done" for way in now))
     return View(tuple(face.pic for face in faces), tuple(face.head for face in faces), strip, monitor)
 
 

@@ -13,6 +13,7 @@ from flux_svd.artifact import load_request
 from flux_svd.errors import FluxSvdError, ModelUnavailable, UnreadableFile
 from flux_svd.request import Request, VideoRequest
 from flux_svd.web import parts
+from flux_svd.web.board import Board
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk, visitor_of
 from flux_svd.web.parts import QUIET, Update, esc
@@ -56,24 +57,26 @@ def connect_library(
     def to(tab: str) -> gr.Tabs:
         return gr.Tabs(selected=tab)  # made in a handler, where it is an update and no new part of the page
 
-    def act(request: gr.Request, event: gr.EventData, references: tuple[str, ...], *video_state: Any) -> Update:
+    def act(request: gr.Request, event: gr.EventData, references: tuple[str, ...], board: Board, *film: Any) -> Update:
         path = desk.shelf.path_of(str(event._data["id"]), visitor_of(request).owner)
         if path is None:
-            return {create.stat: parts.status("Not found"), tabs: to(ids[0])}
+            return {create.stat: parts.not_found(), tabs: to(ids[0])}
         try:
             if event._data["do"] == "reference":
                 return {**add_reference(path, references), tabs: to(ids[0])}
             wish = _wish_of(event._data["do"], path, desk)
         except UnreadableFile as error:
-            return {create.stat: parts.refused(UnreadableFile("file", path.name, error.allowed)), tabs: to(ids[0])}
+            said = UnreadableFile("file", path.name, error.allowed)
+            return {create.stat: parts.refused(said, passing=1), tabs: to(ids[0])}
         except FluxSvdError as error:
-            return {create.stat: parts.refused(error), tabs: to(ids[0])}
+            return {create.stat: parts.refused(error, passing=1), tabs: to(ids[0])}
         if isinstance(wish, VideoRequest):
-            return {**video.fill_from(wish, *video_state), tabs: to(ids[1])}
-        return {**create.filled(wish), tabs: to(ids[0])}
+            found = video.take_picture if event._data["do"] == "keyframe" else video.fill_from
+            return {**found(wish, board, film), tabs: to(ids[1])}
+        return {**create.filled(wish), create.stat: parts.status("Ready"), tabs: to(ids[0])}
 
     def add_reference(path: Path, references: tuple[str, ...]) -> Update:
-        spec = next((spec for spec in desk.image_models()[0] if "references" in spec.obeys), None)
+        spec = next((spec for spec in desk.image_models() if "references" in spec.obeys), None)
         if spec is None:
             raise ModelUnavailable("No model here works from pictures; the FLUX.2 models do. See Models.")
         chosen = (*references, desk.keep_picture(path))[-MAX_REFERENCES:]
@@ -82,10 +85,10 @@ def connect_library(
             create.stat: parts.status("Added as a reference"),
         }  # fmt: skip
 
-    outs = [tabs, create.stat, *create.form, *film_outs]
+    outs = [tabs, create.stat, video.stat, *create.form, *film_outs]
     at_once: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-    library.click(act, [create.references.ids, video.board], outs, **at_once).then(
-        video.look_ahead, video.wish, video.plan_outs, **at_once
+    library.click(act, [create.references.ids, *video.wish], outs, **at_once).then(
+        *video.looking, **at_once
     )
 
 

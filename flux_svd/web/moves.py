@@ -15,6 +15,24 @@ Hand = list[Held]
 """The cards in use."""
 
 
+def written(prompt: str, count: int) -> Hand:
+    """Return the cards of the stages that the storyboard reads in a prompt."""
+    return [Held(Slot(stage.name, stage.prompt), stage.prompt) for stage in storyboard.write_stages(prompt, count)]
+
+
+def give(hand: Hand, picture: str, prompt: str) -> tuple[Hand, int]:
+    """Return the hand with a picture in its first card that is not the user's own, or in one more, and the place of that card.
+
+    Without room it is the hand as it was, and -1.
+    """
+    free = next((n for n, held in enumerate(hand) if not held.is_own), len(hand))
+    if free == MAX_STAGES:
+        return hand, -1
+    card = hand[free] if free < len(hand) else Held(Slot("New"), prompt)
+    slot = replace(card.slot, written=prompt, picture=picture, options=False, pick=0)
+    return [*hand[:free], replace(card, prompt=prompt, slot=slot), *hand[free + 1 :]], free
+
+
 def move(hand: Hand, index: int, by: int) -> Hand:
     """Return the hand with a card a place further; what belongs to the transitions between cards stays where it is."""
     if not 0 <= index + by < len(hand):
@@ -37,7 +55,7 @@ def append(hand: Hand) -> Hand:
     if len(hand) >= MAX_STAGES:
         return hand
     last = hand[-1]
-    return [*hand, Held(Slot("New"), last.prompt, last.seed)]
+    return [*hand, Held(Slot("New", last.prompt), last.prompt, last.seed)]
 
 
 def insert_midpoint(hand: Hand, gap: int, request: VideoRequest) -> Hand:
@@ -54,7 +72,8 @@ def insert_midpoint(hand: Hand, gap: int, request: VideoRequest) -> Hand:
     wish = timeline.with_midpoint(request, gap)
     stages, lengths = wish.stages or (), wish.lengths or ()
     before = replace(hand[gap], length=str(lengths[gap]), slot=replace(hand[gap].slot, way_seed=None))
-    middle = Held(Slot("Midpoint"), stages[gap + 1].prompt, length=str(lengths[gap + 1]))
+    prompt = stages[gap + 1].prompt
+    middle = Held(Slot("Midpoint", prompt), prompt, length=str(lengths[gap + 1]))
     return [*hand[:gap], before, middle, *hand[gap + 1 :]]
 
 
@@ -89,5 +108,6 @@ def _with_way_of(card: Held, place: Held) -> Held:
 def _between(hand: Hand, index: int) -> Held:
     start, end = hand[index], hand[(index + 1) % len(hand)]
     if index + 1 == len(hand):
-        return Held(Slot("New"), start.prompt, start.seed)
-    return Held(Slot("New"), storyboard.halfway_prompt(start.prompt, end.prompt, 0.5))
+        return Held(Slot("New", start.prompt), start.prompt, start.seed)
+    halfway = storyboard.halfway_prompt(start.prompt, end.prompt, 0.5)
+    return Held(Slot("New", halfway), halfway)

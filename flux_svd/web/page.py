@@ -24,7 +24,7 @@ from flux_svd.web.parts import QUIET, Update, esc, show
 from flux_svd.web.results import Results
 from flux_svd.web.video import VideoPage
 
-_CREATE, _VIDEO = "create_tab", "video_tab"
+_CREATE, _VIDEO, _MODELS = "create_tab", "video_tab", "models_tab"
 
 
 def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
@@ -40,18 +40,18 @@ def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
                 video = VideoPage(desk)
             with gr.Tab("Library", id="library_tab"):
                 library = build_library(lasting=desk.work.lasting)
-            with gr.Tab("Models", id="models_tab"):
+            with gr.Tab("Models", id=_MODELS):
                 build_models()
         add_endpoints(desk, exports)
         _connect(desk, tabs, create, video)
         connect_library(desk, library, tabs, create, video, video.fill_outs, (_CREATE, _VIDEO))
-        reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))
         quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
-        page.load(create.look_ahead, create.wish, create.told, **quick)
-        page.load(create.read_prompt, [create.prompt, create.model], create.about, **quick)
-        page.load(video.look_ahead, video.wish, video.plan_outs, **quick)
-        page.load(video.filling.refreshed, None, video.filling.method, **quick)
-        page.load(lambda: bar_words(desk), None, bar, **quick)
+        begun = reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))
+        # The job that is watched comes first; the rest is told one after the other.
+        told = begun.then(*create.looking, **quick).then(*video.looking, **quick)
+        told = told.then(create.read_prompt, [create.prompt, create.model], create.about, **quick)
+        told = told.then(video.filling.refreshed, None, video.filling.method, **quick)
+        told.then(lambda: bar_words(desk), None, bar, **quick)
         gr.on([create.stat.change, video.stat.change], lambda: bar_words(desk), None, bar, trigger_mode="always_last", **quick)
     mark_texts(page)
     return page
@@ -85,22 +85,22 @@ def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) ->
     """Wire "Send to Video", "Make a film instead" and the dropped file with settings."""
     film_outs = [tabs, *video.fill_outs]
 
-    def act(request: gr.Request, event: gr.EventData, now: Results, board: Board) -> Update:
+    def act(request: gr.Request, event: gr.EventData, now: Results, board: Board, *wish: Any) -> Update:
         if event._data["do"] != "video" or not now.pictures:
             return {create.stat: gr.skip()}
         path = desk.path_of(now.large.address, visitor_of(request))
         if path is None:
-            return {create.stat: parts.status("Not found")}
+            return {create.stat: parts.not_found()}
         try:
             film = again.film_from(path, desk.keep_picture(path))
         except FluxSvdError as error:
-            return {create.stat: parts.refused(error)}
-        return {**video.fill_from(film, board), tabs: gr.Tabs(selected=_VIDEO)}
+            return {create.stat: parts.refused(error, passing=1)}
+        return {**video.take_picture(film, board, wish), tabs: gr.Tabs(selected=_VIDEO)}
 
-    def make_film(prompt: str, board: Board) -> Update:
-        return {**video.fill(prompt, "", board), tabs: gr.Tabs(selected=_VIDEO)}
+    def make_film(prompt: str, board: Board, *wish: Any) -> Update:
+        return {**video.fill(prompt, board, wish), tabs: gr.Tabs(selected=_VIDEO)}
 
-    def restore(path: str | None, board: Board) -> Update:
+    def restore(path: str | None, board: Board, *wish: Any) -> Update:
         if path is None:
             return {create.given_note: ""}
         request, words = create.restore(path)
@@ -108,15 +108,16 @@ def _connect(desk: Desk, tabs: gr.Tabs, create: CreatePage, video: VideoPage) ->
         if isinstance(request, ImageRequest):
             found |= create.filled(request)
         elif isinstance(request, VideoRequest):
-            found |= {**video.fill_from(request, board), tabs: gr.Tabs(selected=_VIDEO)}
+            found |= {**video.fill_from(request, board, wish), tabs: gr.Tabs(selected=_VIDEO)}
         return found
 
-    create.acts.click(act, [create.results, video.board], [create.stat, *film_outs], **QUIET).then(
-        video.look_ahead, video.wish, video.plan_outs, **QUIET
+    create.acts.click(act, [create.results, *video.wish], [create.stat, video.stat, *film_outs], **QUIET).then(
+        *video.looking, **QUIET
     )
-    create.about.click(make_film, [create.prompt, video.board], film_outs, **QUIET).then(
-        video.look_ahead, video.wish, video.plan_outs, **QUIET
+    create.others.click(lambda: gr.Tabs(selected=_MODELS), None, tabs, concurrency_limit=None, **QUIET)
+    create.about.click(make_film, [create.prompt, *video.wish], film_outs, **QUIET).then(
+        *video.looking, **QUIET
     )
     create.given.upload(
-        restore, [create.given, video.board], [create.given_note, create.given, *create.form, *film_outs], **QUIET
-    ).then(video.look_ahead, video.wish, video.plan_outs, **QUIET)
+        restore, [create.given, *video.wish], [create.given_note, create.given, *create.form, *film_outs], **QUIET
+    ).then(*video.looking, **QUIET)

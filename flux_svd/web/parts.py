@@ -53,8 +53,13 @@ def esc(text: object) -> str:
     return html.escape(str(text), quote=True)
 
 
-def status(words: str, quiet: str = "", part: float | None = None) -> str:
-    """Return the status line; `part` (0 to 1) shows the meter. `page.js` reads it out where it matters, not at each step."""
+def status(words: str, quiet: str = "", part: float | None = None, *, passing: int = 0) -> str:
+    """Return the status line; `page.js` reads it out where it matters, not at each step.
+
+    Args:
+        part: 0 to 1, shows the meter.
+        passing: it is forgotten when the form could be planned so many times; 0 is never.
+    """
     meter = ""
     if part is not None:
         percent = round(100 * min(max(part, 0.0), 1.0))
@@ -62,7 +67,7 @@ def status(words: str, quiet: str = "", part: float | None = None) -> str:
             f'<div class="meter" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
             f'aria-label="Progress"><i style="width:{percent}%"></i></div>'
         )
-    return _status_line(words, f'<span class="quiet">{esc(quiet)}</span>', meter)
+    return _status_line(words, f'<span class="quiet">{esc(quiet)}</span>', meter, passing=passing)
 
 
 def progress_status(progress: Progress, what: str) -> str:
@@ -71,12 +76,19 @@ def progress_status(progress: Progress, what: str) -> str:
         ahead = f"{progress.item} ahead of you" if progress.item else "next in line"
         soon = f"about {seconds_words(progress.seconds_left)}" if progress.item and progress.seconds_left else ""
         return status("Waiting", " · ".join(filter(None, [progress.note or ahead, soon])))
-    words = f"Step {progress.step} of {progress.steps}" if progress.steps else _DOING[progress.phase]
-    name = "transition" if progress.phase == "animate" else what
+    words = _DOING[progress.phase]
+    if progress.steps:
+        counted = "Decoding frame" if progress.phase == "decode" else "Step"
+        words = f"{counted} {progress.step} of {progress.steps}"
+    name = progress.of or ("transition" if progress.phase == "animate" else what)
     quiet = [f"{name} {progress.item} of {progress.items}"] if progress.items > 1 else []
-    if progress.seconds_left is not None:
+    if progress.seconds_left is not None and progress.seconds_left >= 0.5:  # what is left then is not counted in steps
         quiet.append(f"{seconds_words(progress.seconds_left)} left")
     return status(words, " · ".join(quiet), part_of(progress))
+
+
+NO_JOB = '<i data-job="" hidden></i>'
+"""What tells the page's script that the address names no job of this visitor."""
 
 
 def job_mark(job: str, desk: Desk) -> str:
@@ -106,12 +118,23 @@ def problem(error: FluxSvdError, ids: Mapping[str, str] | None = None) -> str:
 
 
 def not_started() -> str:
-    return status("Not started", "the reason is written in red")
+    return status("Not started", "the reason stands under the prompt", passing=1)
 
 
-def refused(error: FluxSvdError) -> str:
-    """Return the status line of work that began and could not go on."""
-    return _status_line("Failed", f'<span class="small bad">{esc(error)}</span>')
+def not_found(*, passing: int = 1) -> str:
+    return status("Not found", passing=passing)
+
+
+def refused(error: FluxSvdError, *, passing: int = 0) -> str:
+    """Return the status line of what could not be done; see `status`."""
+    return _status_line("Failed", f'<span class="small bad">{esc(error)}</span>', passing=passing)
+
+
+def after_plan(line: str) -> str:
+    """Return what becomes of a status line when the form could be planned."""
+    if 'data-passing="2"' in line:
+        return line.replace('data-passing="2"', 'data-passing="1"', 1)
+    return status("Ready") if 'data-passing="1"' in line else line
 
 
 def failed() -> list[Any]:
@@ -188,8 +211,9 @@ def seconds_words(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
 
 
-def _status_line(words: str, rest: str, meter: str = "") -> str:
-    return f'<div role="status" aria-live="off"><div class="line"><b>{esc(words)}</b>{rest}</div>{meter}</div>'
+def _status_line(words: str, rest: str, meter: str = "", *, passing: int = 0) -> str:
+    mark = f' data-passing="{passing}"' if passing else ""
+    return f'<div role="status" aria-live="off"{mark}><div class="line"><b>{esc(words)}</b>{rest}</div>{meter}</div>'
 
 
 def _field_name(field: str) -> str:

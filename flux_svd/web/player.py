@@ -8,6 +8,7 @@ from flux_svd.recipe import VideoRecipe
 from flux_svd.web import parts
 from flux_svd.web.parts import esc
 
+EARLIER = '<p class="small quiet">The film before these changes</p>'
 FRAMES, FPS = 23, 12  # of a transition and of a second as planned by default; the length of a choice is told from them
 
 
@@ -30,8 +31,10 @@ def frame(film: VideoRecipe, inner: str) -> str:
     return f'<div class="mon" style="--ratio:{film.width}/{film.height}">{inner}</div>'
 
 
-def no_film(film: VideoRecipe) -> str:
-    return frame(film, f'<div class="ghost">Your film, {film.width} × {film.height},<br>appears here after Animate</div>')
+def no_film(film: VideoRecipe, *, is_made: bool = False) -> str:
+    """Return the empty place of a film; what is made already is shown by Animate at once."""
+    when = "was made before: Animate shows it" if is_made else "appears here after Animate"
+    return frame(film, f'<div class="ghost">Your film, {film.width} × {film.height},<br>{when}</div>')
 
 
 def film_of(plan: Plan) -> VideoRecipe:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.5  # between two looks into the ledger …
 TELL_SECONDS = 1.0  # … and between two things told to a page, unless it is news
+TAKEN_SECONDS = 2.0  # a worker that has nothing to do takes a job sooner
 REPEAT_SECONDS = 15.0  # the same is told again after this: only then is a page that has gone noticed
+STARTING = "the worker is starting"
 
 
 class JobFailed(FluxSvdError):
@@ -100,14 +102,18 @@ class Queued:
     def progress(self, job: Job) -> Progress:
         """Return where an unfinished job stands; while it waits, how many are before it and when its turn may come."""
         if job.state == "running":
-            return replace(job.progress, note="is being stopped") if job.wish else job.progress
+            if job.wish:
+                return replace(job.progress, note="is being stopped")
+            is_silent = job.progress == Progress("wait") and not self.ledger.warm_models()  # it was taken, and nothing is loaded
+            return replace(job.progress, note=STARTING) if is_silent else job.progress
         if job.state == "paused":
             return Progress("wait", note=f"paused: {job.reason}" if job.reason else "paused")
         line = self.standings()
         where = line.get(job.id) or self.standings(anew=job.state == "queued").get(job.id, Standing(0, None))
         note = "the queue is paused" if self.ledger.is_paused() else ""
-        if not note and not where.ahead and not self.ledger.workers():
-            note = "the worker is starting"
+        is_left = time.time() - job.submitted > TAKEN_SECONDS
+        if not note and not where.ahead and (is_left or not self.ledger.workers()):
+            note = STARTING
         return Progress("wait", where.ahead, seconds_left=where.seconds, note=note)
 
     def standings(self, *, anew: bool = False) -> dict[str, Standing]:

@@ -10,7 +10,6 @@ from typing import Any
 from flux_svd import again
 from flux_svd.artifact import ImageArtifact
 from flux_svd.catalog import ModelSpec
-from flux_svd.memory import format_gib
 from flux_svd.upscale import MAX_PIXELS, SCALES
 from flux_svd.web import parts
 from flux_svd.web.parts import esc
@@ -220,15 +219,6 @@ def done(now: Results) -> str:
         return parts.status("Compare", f"left: {now.partners[now.beside].name}")
     words = parts.done_words(now.seconds) if now.chosen == 0 else f"Picture {now.chosen + 1} of {now.wanted}"
     return parts.status(" · ".join([words, now.large.score] if now.large.score else [words]), now.large.facts)
-
-
-def others(others: list[tuple[ModelSpec, str]]) -> str:
-    rows = "".join(
-        f"<li><span>{esc(format_gib(spec.bytes_at('bf16')))}</span><bdi>{esc(spec.title)}</bdi><i>{esc(spec.licence.title)}</i>"
-        f"<i>{esc(why)}</i></li>"
-        for spec, why in others
-    )
-    return f'<ul class="facts">{rows}</ul>'
 
 
 def _candidate(now: Results, index: int) -> str:

@@ -173,6 +173,13 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "aparecerá aquí tras Generar", "apparaîtra ici après Générer", "erscheint hier nach „Erzeugen“", "点击“生成”后显示在此",
     ),
     "Your film, {w} × {h},": ("Su película, {w} × {h},", "Votre film, {w} × {h},", "Ihr Film, {w} × {h},", "您的影片（{w} × {h}）"),
+    "was made before: Animate shows it": (
+        "ya se hizo: Animar la muestra", "est déjà fait : Animer le montre", "wurde schon gemacht: „Animieren“ zeigt ihn",
+        "已经生成过：点击“生成动画”即可显示",
+    ),
+    "The film before these changes": (
+        "La película antes de estos cambios", "Le film avant ces changements", "Der Film vor diesen Änderungen", "这些更改之前的影片",
+    ),
     "appears here after Animate": (
         "aparecerá aquí tras Animar", "apparaîtra ici après Animer", "erscheint hier nach „Animieren“", "点击“生成动画”后显示在此",
     ),
@@ -222,6 +229,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Scoring": ("Puntuando", "Évaluation", "Bewertet", "正在评分"),
     "Saving": ("Guardando", "Enregistrement", "Speichert", "正在保存"),
     "Step {n} of {m}": ("Paso {n} de {m}", "Étape {n} sur {m}", "Schritt {n} von {m}", "第 {n} 步，共 {m} 步"),
+    "Decoding frame {n} of {m}": (
+        "Decodificando el fotograma {n} de {m}", "Décodage de l’image {n} sur {m}", "Dekodiert Bild {n} von {m}", "正在解码第 {n} 帧，共 {m} 帧",
+    ),
     "at step {n} of {m}": ("en el paso {n} de {m}", "à l’étape {n} sur {m}", "bei Schritt {n} von {m}", "停在第 {n} 步，共 {m} 步"),
     "{t} left": ("quedan {t}", "encore {t}", "noch {t}", "还需 {t}"),
     "picture {n} of {m}": ("imagen {n} de {m}", "image {n} sur {m}", "Bild {n} von {m}", "图片 {n}/{m}"),
@@ -241,7 +251,10 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Failed": ("Ha fallado", "Échec", "Gescheitert", "失败"),
     "Not started": ("No ha empezado", "Pas commencé", "Nicht begonnen", "未开始"),
     "Not found": ("No encontrado", "Introuvable", "Nicht gefunden", "未找到"),
-    "the reason is written in red": ("el motivo está en rojo", "la raison est en rouge", "der Grund steht in Rot", "原因以红字标出"),
+    "the reason stands under the prompt": (
+        "el motivo está bajo la descripción", "la raison est sous la description", "der Grund steht unter der Beschreibung",
+        "原因见提示词下方",
+    ),
     "by a mistake in the program; its log says which": (
         "por un error del programa; su registro dice cuál", "par une erreur du programme ; son journal dit laquelle",
         "durch einen Fehler im Programm; sein Protokoll sagt, welchen", "程序出错；详情见日志",
@@ -294,6 +307,27 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Frames a transition": ("Fotogramas por transición", "Images par transition", "Bilder je Übergang", "每段过渡帧数"),
     "Frames a second": ("Fotogramas por segundo", "Images par seconde", "Bilder je Sekunde", "每秒帧数"),
     "Stages": ("Escenas", "Scènes", "Szenen", "阶段"),
+    "Undo": ("Deshacer", "Annuler l’action", "Rückgängig", "撤销"),
+    "Undo brings back what was there": (
+        "Deshacer trae lo que había", "« Annuler l’action » ramène ce qui était là", "„Rückgängig“ holt zurück, was da war",
+        "点击“撤销”可恢复原来的内容",
+    ),
+    "Stages written anew": ("Escenas escritas de nuevo", "Scènes réécrites", "Szenen neu geschrieben", "阶段已重写"),
+    "Opening the job": ("Abriendo el trabajo", "Ouverture du travail", "Öffnet den Auftrag", "正在打开任务"),
+    "This job is not here": (
+        "Este trabajo no está aquí", "Ce travail n’est pas ici", "Dieser Auftrag ist nicht hier", "此处没有这个任务",
+    ),
+    "the queue shows those that are": (
+        "la cola muestra los que hay", "la file montre ceux qui y sont", "die Warteschlange zeigt die vorhandenen", "队列会显示现有的任务",
+    ),
+    "Picture put into stage {n}": (
+        "Imagen puesta en la escena {n}", "Image mise dans la scène {n}", "Bild in Szene {n} gesetzt", "图片已放入阶段 {n}",
+    ),
+    "No stage is free": ("No hay escena libre", "Aucune scène n’est libre", "Keine Szene ist frei", "没有空闲的阶段"),
+    "remove one, or the picture on one": (
+        "quite una, o la imagen de una", "retirez-en une, ou l’image de l’une", "eine entfernen, oder das Bild einer Szene",
+        "请移除一个阶段或其图片",
+    ),
     "Add stage": ("Añadir escena", "Ajouter une scène", "Szene anfügen", "添加阶段"),
     "Stage {n} prompt": (
         "Descripción de la escena {n}", "Description de la scène {n}", "Beschreibung der Szene {n}", "阶段 {n} 提示词",

@@ -84,7 +84,7 @@ class FilmJob:
         except FluxSvdError as error:  # the form is no film of this page any more
             yield {page.stat: parts.refused(error)}
             return
-        yield {page.stop: gr.Button(visible=True), **(self.shown(seen) if seen.makes_film else {})}
+        yield {page.stop: gr.Button(visible=True), **page.told(seen.film), **(self.shown(seen) if seen.makes_film else {})}
         ending = "" if seen.makes_film else parts.status("Keyframes ready", "each is cheap to redo; Animate makes the film")
         try:
             async with aclosing(self.desk.watch(job, visitor)) as items:
@@ -106,10 +106,10 @@ class FilmJob:
     def halt(self, request: gr.Request, job: str) -> None:
         self.desk.stop(job, visitor_of(request))
 
-    def shown_again(self, job: str, plan: Plan, request: VideoRequest, board: Board) -> Update:
+    def shown_again(self, job: str, plan: Plan, request: VideoRequest, board: Board, wish: Sequence[Any]) -> Update:
         """Return the page as the job's request fills it, ready for `watch`."""
         page = self.page
-        return {**page.fill_from(request, board, plan), page.job: job, page.mark: parts.job_mark(job, self.desk)}
+        return {**page.fill_from(request, board, wish, plan), page.job: job, page.mark: parts.job_mark(job, self.desk)}
 
     def _begin(self, visitor: Visitor, board: Board, wish: Sequence[Any], *, whole: bool) -> Update:
         page = self.page

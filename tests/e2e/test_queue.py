@@ -10,7 +10,7 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.steps import LONG, held, long_film, picture, settings, status, wait_until_stopping
+from tests.e2e.steps import LONG, held, long_film, picture, settings, status, to_video, wait_until_stopping
 
 pytestmark = pytest.mark.e2e
 
@@ -150,10 +150,25 @@ def test_the_queue_shows_what_waits_and_does_what_it_is_told(open_: Callable[...
     expect(page.locator("#bar .queue")).to_have_text("idle", timeout=LONG)
 
 
-def test_an_unknown_job_in_the_address_leaves_the_example(open_: Callable[..., Page]) -> None:
+def test_an_unknown_job_in_the_address_is_told_and_leaves_the_example(open_: Callable[..., Page], address: str) -> None:
     page = open_(path="?job=2345678abc")
+    status(page, "This job is not here")
+    expect(page).to_have_url(f"{address}/")
     assert page.input_value("#f_prompt textarea") == "a red circle on a blue background"
-    expect(page.locator("#stat")).to_contain_text("Ready")
+
+
+def test_what_was_typed_and_not_sent_is_there_after_a_reload(open_: Callable[..., Page], address: str) -> None:
+    page = open_()
+    page.fill("#f_prompt textarea", "a green heart on a white background")
+    to_video(page)
+    page.fill("#f_stages-1-prompt textarea", "a white tree")
+    kept = "([name, words]) => localStorage.getItem(`flux_svd ${name}`)?.includes(words)"
+    for words in (["create", "a green heart"], ["video", "a white tree"]):
+        page.wait_for_function(kept, arg=words, timeout=LONG)
+    go(page, f"{address}/")
+    expect(page.locator("#f_prompt textarea")).to_have_value("a green heart on a white background", timeout=LONG)
+    to_video(page)
+    expect(page.locator("#f_stages-1-prompt textarea")).to_have_value("a white tree")
 
 
 def test_stop_ends_a_film_and_keeps_its_keyframes(open_: Callable[..., Page], address: str) -> None:

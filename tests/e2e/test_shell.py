@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from flux_svd.catalog import MODELS
 from flux_svd.web.texts import TEXTS
 from tests.e2e.browser import running_app
-from tests.e2e.steps import findings
+from tests.e2e.steps import findings, settings
 from tests.test_library import put
 
 pytestmark = pytest.mark.e2e
@@ -163,7 +163,8 @@ def test_the_library_works_by_keyboard_alone(open_: Callable[..., Page]) -> None
 
 def test_models_say_what_fits_and_ask_for_the_licence(open_: Callable[..., Page]) -> None:
     page = open_()
-    to(page, 3)
+    settings(page)
+    page.click("#c_models [data-do=models]")
     expect(page.locator(".model[data-model=pocket-flux]")).to_contain_text("Ready")
     expect(page.locator(".model[data-model=pocket-flux]")).to_contain_text("Fits this machine")
     dev = page.locator(".model[data-model=flux1-dev]")

@@ -145,6 +145,22 @@ def test_cards_move_come_and_go_without_losing_words(open_: Callable[..., Page])
     expect(page.locator("role=button[name='Move stage 2 right']")).to_be_focused()
     expect(page.locator("#f_stages-1-seed input")).to_have_value("5")
     assert prompts() == [first[1], "a purple cross", first[2]]
+    page.click("#v_plan")
+    expect(page.locator("#f_stages-0-prompt textarea")).to_have_value("a yellow star at the left on a black background")
+    assert prompts()[1] == "a purple cross"
+    page.click("#f_keyframes label:has-text('2')")
+    expect(page.locator(".card:visible")).to_have_count(2)
+    page.click("#f_keyframes label:has-text('3')")
+    expect(page.locator(".card:visible")).to_have_count(3)
+    page.fill("#f_stages-2-prompt textarea", "a white tree")
+    page.click("#f_keyframes label:has-text('2')")
+    expect(page.locator(".card:visible")).to_have_count(2)
+    status(page, "Undo brings back what was there", "#v_stat")
+    page.click("#v_undo")
+    expect(page.locator("#f_stages-2-prompt textarea")).to_have_value("a white tree")
+    expect(page.locator("#f_keyframes label:has-text('3') input")).to_be_checked()
+    page.fill("#f_stages-0-prompt textarea", first[1])
+    page.fill("#f_stages-2-prompt textarea", first[2])
     page.click("#v_add")
     expect(page.locator(".card:visible")).to_have_count(4)
     expect(page.locator("#v_film .total")).to_contain_text("67 frames")
@@ -167,6 +183,8 @@ def test_a_bad_stage_is_named_at_its_card(open_: Callable[..., Page]) -> None:
     page.fill("#f_stages-1-prompt textarea", "a red cross")
     page.fill("#f_stages-0-seed input", "-1")
     expect(page.locator("#v_line [role=alert]")).to_contain_text("Stage 1, seed: -1 is not accepted")
+    page.fill("#f_stages-0-seed input", "1")
+    expect(page.locator("#v_stat")).to_contain_text("Ready")
 
 
 def test_a_picture_is_sent_to_video_as_its_first_keyframe_with_its_seed(open_: Callable[..., Page]) -> None:

@@ -26,6 +26,18 @@
     if (document.querySelector("[data-keep]") && document.querySelector("#stop, #v_stop")) event.preventDefault();
   });
 
+  // What stands in the two forms lies in this browser's storage (drafts.py) until the next visit, or until its user logs out.
+  const DRAFTS = ["create", "video"], slot = (name) => `flux_svd ${name}`;
+  const stored = (act) => { try { return act(); } catch { return null; } }; // a browser may keep nothing
+  window.fluxDrafts = { read: () => DRAFTS.map((name) => stored(() => localStorage.getItem(slot(name)))) };
+  const keep = () => document.querySelectorAll("[data-draft]:not([data-told])").forEach((mark) => {
+    mark.dataset.told = 1;
+    stored(() => localStorage.setItem(slot(mark.dataset.draft), mark.dataset.kept));
+  });
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches("#mod_out")) DRAFTS.forEach((name) => stored(() => localStorage.removeItem(slot(name))));
+  });
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
@@ -103,8 +115,17 @@
       if (place && place.textContent !== words) place.textContent = words;
     } catch { /* the server is being restarted: keep the last words */ }
   };
+  // Until the server has answered, a page whose address names a job says what it is about to show.
+  let isToOpen = new URL(location.href).searchParams.has("job");
+  const open = () => {
+    const line = isToOpen && document.querySelector("#stat .line");
+    if (!line) return;
+    isToOpen = false;
+    line.querySelector("b").textContent = say("Opening the job");
+    line.querySelector(".quiet").textContent = "";
+  };
   const begin = () => {
-    new MutationObserver(() => { mark(); name(); tell(); }).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver(() => { mark(); name(); tell(); keep(); open(); }).observe(document.body, { childList: true, subtree: true });
     document.body.append(region);
     document.addEventListener("visibilitychange", ask);
     setInterval(ask, 3000);

@@ -32,7 +32,8 @@ window.fluxQueue = (root) => {
     if (!at) return "";
     const parts = [];
     if (job.state === "queued") parts.push(at.note ? say(at.note) : at.item ? say("{n} ahead of you", { n: at.item }) : say("next in line"));
-    if (job.state === "running") parts.push(at.steps ? say("Step {n} of {m}", { n: at.step, m: at.steps }) : say(doing[at.phase]));
+    const counted = at.phase === "decode" ? "Decoding frame {n} of {m}" : "Step {n} of {m}";
+    if (job.state === "running") parts.push(at.steps ? say(counted, { n: at.step, m: at.steps }) : say(doing[at.phase]));
     if (job.state === "running" && at.note) parts.push(say(at.note));
     if (at.seconds_left) parts.push(say(job.state === "running" ? "{t} left" : "about {t}", { t: time(at.seconds_left) }));
     return parts.join(" · ");
