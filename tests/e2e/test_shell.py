@@ -158,6 +158,28 @@ def test_the_library_works_by_keyboard_alone(open_: Callable[..., Page]) -> None
     assert page.evaluate("document.activeElement.matches('.pick')")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_words_of_the_toolbar_stand_apart_and_a_long_name_stays_in_its_sheet(open_: Callable[..., Page], width: int) -> None:
+    page = open_(width=width)
+    to_library(page)
+    page.click("#lib_select")
+    page.click("#lib .pick >> nth=4")
+    page.click("#lib .pick >> nth=5")
+    expect(page.locator("#lib_count")).to_have_text("2 selected")
+    apart = """() => {
+      const seen = [...document.querySelectorAll('#lib_chosen > *')].map((e) => {
+        const range = document.createRange(); range.selectNodeContents(e); return range.getBoundingClientRect(); });
+      const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+      return seen.every((a, n) => a.right <= innerWidth && seen.every((b, m) => n === m || !meet(a, b))); }"""
+    assert page.evaluate(apart)
+    page.click("#lib_chosen button:has-text('Done')")
+    page.click("#lib .pick >> nth=1")
+    page.wait_for_selector("#lib_sheet .facts")
+    page.evaluate("document.querySelectorAll('#lib_sheet .facts bdi').forEach((e) => { e.textContent += 'a_long_name'.repeat(20); })")
+    inside = "e => [...e.querySelectorAll('*')].every((one) => one.getBoundingClientRect().right <= e.getBoundingClientRect().right)"
+    assert page.locator("#lib_sheet").evaluate(inside)
+
+
 # Models.
 
 
