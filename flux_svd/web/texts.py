@@ -567,6 +567,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Sound, cut to the length of the film": (
         "Sonido, cortado a la duración", "Son, coupé à la durée du film", "Ton, auf die Filmlänge gekürzt", "声音，按影片长度截取",
     ),
+    "Remove the sound": ("Quitar el sonido", "Retirer le son", "Ton entfernen", "移除声音"),
     "Twice the frames, guessed between the others": (
         "El doble de fotogramas, adivinados entre los demás", "Deux fois plus d’images, devinées entre les autres",
         "Doppelt so viele Bilder, dazwischen geraten", "帧数加倍，中间帧为推测",

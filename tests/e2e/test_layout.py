@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from flux_svd.web.exports import export_form
 from tests.e2e.browser import open_page
+
+if TYPE_CHECKING:
+    from flux_svd.recipe import VideoRecipe
 
 pytestmark = pytest.mark.e2e
 
@@ -131,6 +137,31 @@ def test_the_film_stays_in_sight_while_its_settings_are_read(page: Page) -> None
     page.evaluate("scrollTo(0, 260)")  # where the column ends, the status under the film is not covered by it
     assert page.locator("#v_see .under").evaluate(BOX)["top"] >= page.locator("#v_mon").evaluate(BOX)["bottom"]
     page.evaluate("scrollTo(0, 0)")
+
+
+def test_native_parts_of_fields_take_the_theme(page: Page, request: pytest.FixtureRequest) -> None:
+    dark = request.node.callspec.params["page"][1]
+    show(page, "Library")
+    for where in ("[name=lib_since]", "html"):
+        assert page.eval_on_selector(where, "e => getComputedStyle(e).colorScheme") == ("dark" if dark else "light")
+
+
+def test_sound_is_given_in_an_area_of_our_own(page: Page) -> None:
+    show(page, "Video")
+    form = export_form("files/none/film.mp4", cast("VideoRecipe", SimpleNamespace(fps=12)))
+    page.eval_on_selector("#v_more", "(e, form) => { e.innerHTML = form; e.querySelector('details').open = true; }", form)
+    area, field = page.locator(".give"), page.locator(".give input")
+    assert field.evaluate("e => getComputedStyle(e).opacity") == "0"
+    assert [round(one) for one in field.evaluate(BOX).values()] == [
+        round(one) + inset for one, inset in zip(area.evaluate(BOX).values(), (1, -1, 1, -1), strict=True)
+    ]  # all of it hears a click or a drop
+    field.set_input_files({"name": "a-long-name-of-a-sound-file-that-wraps.ogg", "mimeType": "audio/ogg", "buffer": b"sound"})
+    expect(area).to_contain_text("a-long-name-of-a-sound-file-that-wraps.ogg")
+    assert area.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight")
+    area.locator("role=button[name='Remove the sound']").click()
+    expect(area).to_have_text("Drop a file, or click to choose one")
+    assert field.evaluate("e => e.files.length") == 0
+    page.eval_on_selector("#v_more", "e => { e.innerHTML = ''; }")
 
 
 def test_keyboard_alone_reaches_prompt_choices_and_start(browser: Browser, address: str) -> None:
