@@ -139,6 +139,20 @@ def test_the_film_stays_in_sight_while_its_settings_are_read(page: Page) -> None
     page.evaluate("scrollTo(0, 0)")
 
 
+def test_alike_parts_of_all_cards_share_a_row(page: Page) -> None:
+    show(page, "Video")
+    before = page.input_value("#f_stages-1-prompt textarea")
+    page.fill("#f_stages-1-prompt textarea", "a yellow star in the center on a black background, seen from far above at night " * 2)
+    page.evaluate(SETTLED)
+    edges = """which => [...document.querySelectorAll('.card')].filter((e) => e.offsetParent)
+      .map((card) => Math.round(card.querySelector(which).getBoundingClientRect().bottom))"""
+    tall, low = (page.locator(f"#f_stages-{n}-prompt textarea").evaluate("e => e.clientHeight") for n in (1, 0))
+    assert tall > low
+    for which in ("[id$=-seed]", ".two", ".tools"):
+        assert len({*page.evaluate(edges, which)}) == 1, which
+    page.fill("#f_stages-1-prompt textarea", before)
+
+
 def test_native_parts_of_fields_take_the_theme(page: Page, request: pytest.FixtureRequest) -> None:
     dark = request.node.callspec.params["page"][1]
     show(page, "Library")
