@@ -139,6 +139,19 @@ def test_the_film_stays_in_sight_while_its_settings_are_read(page: Page) -> None
     page.evaluate("scrollTo(0, 0)")
 
 
+def test_the_figures_of_a_choice_look_unlike_its_name_on_every_line(page: Page) -> None:
+    show(page, "Video")
+    size = "e => parseFloat(getComputedStyle(e).fontSize)"
+    names, figures = page.locator("#f_keyframes label span"), page.locator("#f_keyframes label small")
+    assert names.all_inner_texts() == ["2\n1.92 s", "3\n3.75 s", "4\n5.58 s", "5\n7.42 s"]
+    assert {names.nth(n).evaluate(size) for n in range(4)} == {16}
+    assert {figures.nth(n).evaluate(size) for n in range(4)} == {13}
+    page.evaluate("document.querySelector('#f_keyframes label span').firstChild.nodeValue = 'a name of several words that wraps\\n9 s'")
+    expect(figures.first).to_have_text("9 s")
+    assert figures.first.evaluate("e => e.parentElement.firstChild.nodeValue") == "a name of several words that wraps"
+    page.evaluate("document.querySelector('#f_keyframes label span').firstChild.nodeValue = '2\\n1.92 s'")
+
+
 def test_alike_parts_of_all_cards_share_a_row(page: Page) -> None:
     show(page, "Video")
     before = page.input_value("#f_stages-1-prompt textarea")
