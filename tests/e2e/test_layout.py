@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -11,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from flux_svd.web.exports import export_form
 from tests.e2e.browser import open_page
+from tests.e2e.steps import run
 
 if TYPE_CHECKING:
     from flux_svd.recipe import VideoRecipe
@@ -150,6 +152,31 @@ def test_the_figures_of_a_choice_look_unlike_its_name_on_every_line(page: Page) 
     expect(figures.first).to_have_text("9 s")
     assert figures.first.evaluate("e => e.parentElement.firstChild.nodeValue") == "a name of several words that wraps"
     page.evaluate("document.querySelector('#f_keyframes label span').firstChild.nodeValue = '2\\n1.92 s'")
+
+
+def test_nothing_moves_when_a_picture_comes(page: Page) -> None:
+    show(page, "Create")
+    before = [page.locator(where).evaluate(BOX)["top"] for where in ("#c_set", "#pic")]
+    run(page, "#gen", "Done")
+    page.evaluate(SETTLED)
+    tops = page.eval_on_selector_all("#c_acts .do", "all => all.filter((e) => e.checkVisibility()).map((e) => e.getBoundingClientRect().top)")
+    assert len(tops) >= 5
+    assert 1 not in Counter(tops).values()  # no action stands alone on a row
+    if (page.viewport_size or {"width": 0})["width"] > 1120:
+        assert [page.locator(where).evaluate(BOX)["top"] for where in ("#c_set", "#pic")] == before
+
+
+def test_the_meter_is_seen_where_the_column_ends_and_the_length_of_a_film_is_said_once(page: Page) -> None:
+    show(page, "Video")
+    words = page.locator("#v_film .total").text_content()
+    assert words
+    assert page.locator(f"text='{words}'").evaluate_all("all => all.filter((e) => e.checkVisibility()).length") == 1
+    meter = '<div class="meter"><i style="width:50%"></i></div>'
+    page.eval_on_selector("#v_stat [role=status]", "(e, meter) => e.insertAdjacentHTML('beforeend', meter)", meter)
+    page.evaluate("scrollTo(0, 300)")
+    assert page.locator("#v_stat .meter").evaluate(BOX)["bottom"] <= page.locator("#v_film").evaluate(BOX)["top"]
+    page.evaluate("scrollTo(0, 0)")
+    page.eval_on_selector("#v_stat .meter", "e => e.remove()")
 
 
 def test_alike_parts_of_all_cards_share_a_row(page: Page) -> None:
