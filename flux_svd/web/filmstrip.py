@@ -60,7 +60,7 @@ def draw_strip(keys: Sequence[Key], ways: Sequence[Way], width: int, height: int
             cells.append(_way(ways[index - 1], index, keys[index - 1].number, key.number))
         shown = key.picture or '<div class="ghost"></div>'
         join = f'<span class="join">{esc(key.join)}</span>' if key.join else ""
-        name = f'<div class="cap"><span>{key.number} &ensp;<bdi>{esc(key.name)}</bdi></span>{join}</div>'
+        name = f'<div class="cap"><span>{key.number} &ensp;<bdi data-said>{esc(key.name)}</bdi></span>{join}</div>'
         cells.append(f'<div class="k">{shown}<div class="st"></div>{name}</div>')
     ratio = f'style="--ratio:{width}/{height}"'
     return f'<div class="strip" tabindex="0" role="region" aria-label="Film strip" {ratio}>{"".join(cells)}</div>'

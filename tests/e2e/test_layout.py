@@ -148,10 +148,11 @@ def test_the_figures_of_a_choice_look_unlike_its_name_on_every_line(page: Page) 
     assert names.all_inner_texts() == ["2\n1.92 s", "3\n3.75 s", "4\n5.58 s", "5\n7.42 s"]
     assert {names.nth(n).evaluate(size) for n in range(4)} == {16}
     assert {figures.nth(n).evaluate(size) for n in range(4)} == {13}
-    page.evaluate("document.querySelector('#f_keyframes label span').firstChild.nodeValue = 'a name of several words that wraps\\n9 s'")
+    write = "words => { document.querySelector('#f_keyframes label span').firstChild.nodeValue = words; }"
+    page.evaluate(write, "a name of several words that wraps\n9 s")
     expect(figures.first).to_have_text("9 s")
     assert figures.first.evaluate("e => e.parentElement.firstChild.nodeValue") == "a name of several words that wraps"
-    page.evaluate("document.querySelector('#f_keyframes label span').firstChild.nodeValue = '2\\n1.92 s'")
+    page.evaluate(write, "2\n1.92 s")
 
 
 def test_nothing_moves_when_a_picture_comes(page: Page) -> None:
@@ -159,7 +160,8 @@ def test_nothing_moves_when_a_picture_comes(page: Page) -> None:
     before = [page.locator(where).evaluate(BOX)["top"] for where in ("#c_set", "#pic")]
     run(page, "#gen", "Done")
     page.evaluate(SETTLED)
-    tops = page.eval_on_selector_all("#c_acts .do", "all => all.filter((e) => e.checkVisibility()).map((e) => e.getBoundingClientRect().top)")
+    shown = "all => all.filter((e) => e.checkVisibility()).map((e) => e.getBoundingClientRect().top)"
+    tops = page.eval_on_selector_all("#c_acts .do", shown)
     assert len(tops) >= 5
     assert 1 not in Counter(tops).values()  # no action stands alone on a row
     if (page.viewport_size or {"width": 0})["width"] > 1120:
@@ -182,7 +184,7 @@ def test_the_meter_is_seen_where_the_column_ends_and_the_length_of_a_film_is_sai
 def test_alike_parts_of_all_cards_share_a_row(page: Page) -> None:
     show(page, "Video")
     before = page.input_value("#f_stages-1-prompt textarea")
-    page.fill("#f_stages-1-prompt textarea", "a yellow star in the center on a black background, seen from far above at night " * 2)
+    page.fill("#f_stages-1-prompt textarea", "a yellow star in the center on a black background, seen from above " * 2)
     page.evaluate(SETTLED)
     edges = """which => [...document.querySelectorAll('.card')].filter((e) => e.offsetParent)
       .map((card) => Math.round(card.querySelector(which).getBoundingClientRect().bottom))"""

@@ -175,8 +175,10 @@ def test_the_words_of_the_toolbar_stand_apart_and_a_long_name_stays_in_its_sheet
     page.click("#lib_chosen button:has-text('Done')")
     page.click("#lib .pick >> nth=1")
     page.wait_for_selector("#lib_sheet .facts")
-    page.evaluate("document.querySelectorAll('#lib_sheet .facts bdi').forEach((e) => { e.textContent += 'a_long_name'.repeat(20); })")
-    inside = "e => [...e.querySelectorAll('*')].every((one) => one.getBoundingClientRect().right <= e.getBoundingClientRect().right)"
+    lengthen = "all => all.forEach((e) => { e.textContent += 'a_long_name'.repeat(20); })"
+    page.eval_on_selector_all("#lib_sheet .facts bdi", lengthen)
+    right = "one => one.getBoundingClientRect().right"
+    inside = f"e => [...e.querySelectorAll('*')].every((one) => ({right})(one) <= ({right})(e))"
     assert page.locator("#lib_sheet").evaluate(inside)
 
 

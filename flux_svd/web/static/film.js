@@ -111,7 +111,7 @@
       const asked = await fetch(`exports/${form.dataset.export}/upload?${wish}`, { method: "POST", body: sound });
       const answer = await asked.json();
       if (!answer.url) throw new Error(answer.error || answer.detail || asked.statusText);
-      told.textContent = `${answer.name} · ${say("{n} frames", { n: answer.frames })} · ${size(answer.bytes)}`;
+      told.textContent = `${answer.name} · ${say("{n} frames", { n: answer.frames })} · ${window.fluxWords.figure(size(answer.bytes))}`;
       location.assign(answer.url);
     } catch (error) {
       told.className = "small bad";

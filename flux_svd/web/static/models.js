@@ -1,6 +1,6 @@
 // The models: what fits and why, licences, downloads with rate and time left. Asks our own routes only.
 window.fluxModels = (root) => {
-  const say = window.fluxWords.say;
+  const { say, tell, figure } = window.fluxWords;
   const { tag, ask } = window.fluxParts;
   const list = root.querySelector("#mod_list"), note = root.querySelector("#mod_note"), unload = root.querySelector("#mod_unload");
   let timer, drawn = "";
@@ -26,15 +26,15 @@ window.fluxModels = (root) => {
     if (gets.running) actions.push(button(say("Stop"), act("stop", model.name), model.title));
     const share = gets.running && gets.total ? Math.min(100, Math.round(100 * gets.bytes / gets.total)) : null;
     const progress = gets.running && tag("div", { class: "gets" },
-      tag("span", {}, own(`${gib(gets.bytes)} / ${gib(gets.total)}`), gets.rate ? own(` · ${(gets.rate / 2 ** 20).toFixed(1)} MiB/s`) : "",
+      tag("span", {}, own(figure(`${gib(gets.bytes)} / ${gib(gets.total)}`)), gets.rate ? own(` · ${figure(`${(gets.rate / 2 ** 20).toFixed(1)} MiB/s`)}`) : "",
         gets.seconds_left ? tag("span", { text: ` · ${say("{t} left", { t: time(gets.seconds_left) })}` }) : ""),
       tag("div", { class: "meter", role: "progressbar", "aria-label": `${say("Download")}: ${model.title}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": share },
         tag("i", { style: `width:${share}%` })));
     const states = { ready: say("Ready"), absent: say("Not on this disk"), consent: say("On this disk; its licence is not accepted yet") };
     return tag("li", { class: `model ${model.fits ? "" : "toobig"}`, "data-model": model.name },
-      tag("div", { class: "who" }, tag("h3", {}, own(model.title)), tag("span", { class: "quiet" }, own([gib(model.bytes), model.parameters].join(" · ")))),
+      tag("div", { class: "who" }, tag("h3", {}, own(model.title)), tag("span", { class: "quiet" }, own([figure(gib(model.bytes)), figure(model.parameters)].join(" · ")))),
       tag("div", { class: "state" }, tag("b", { text: states[model.state] }),
-        tag("span", { class: model.fits ? "quiet" : "bad" }, model.fits ? tag("span", { text: say("Fits this machine: {how}", { how: model.how.split(" · ").map((part) => say(part)).join(" · ") }) }) : own(model.how))),
+        tag("span", { class: model.fits ? "quiet" : "bad" }, model.fits ? say("Fits this machine: {how}", { how: tell(model.how) }) : tell(model.how))),
       tag("div", { class: "licence" }, tag("a", { href: model.licence_url, target: "_blank", rel: "noreferrer noopener", text: model.licence }),
         tag("span", { class: "quiet", text: say(model.allows) })),
       tag("div", { class: "go" }, ...actions,
