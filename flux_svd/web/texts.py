@@ -88,9 +88,8 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Guidance": ("Fidelidad", "Guidage", "Textnähe", "引导强度"),
     "Negative prompt": ("Qué evitar", "À éviter", "Was fehlen soll", "反向提示词"),
     "what to avoid": ("lo que no debe salir", "ce qui ne doit pas apparaître", "was nicht vorkommen soll", "不希望出现的内容"),
-    "Quality, with time and memory here": (
-        "Calidad, con tiempo y memoria aquí", "Qualité, avec durée et mémoire ici", "Qualität, mit Dauer und Speicher hier",
-        "质量（含本机用时和内存）",
+    "Quality, and what it takes here": (
+        "Calidad, y lo que cuesta aquí", "Qualité, et ce qu’elle coûte ici", "Qualität, und was sie hier braucht", "质量及其在本机的开销",
     ),
     "not timed yet": ("sin medir", "pas mesurée", "noch offen", "尚未计时"),
     "at once": ("al momento", "aussitôt", "sofort", "立即"),
@@ -251,8 +250,17 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "por un error del programa; su registro dice cuál", "par une erreur du programme ; son journal dit laquelle",
         "durch einen Fehler im Programm; sein Protokoll sagt, welchen", "程序出错；详情见日志",
     ),
+    "Write what you want to see.": (
+        "Escriba lo que quiere ver.", "Écrivez ce que vous voulez voir.", "Schreiben Sie, was Sie sehen möchten.", "请写下您想看到的内容。",
+    ),
     "is not accepted. Allowed: {what}.": (
         "no se admite. Permitido: {what}.", "n’est pas accepté. Permis : {what}.", "geht nicht. Erlaubt: {what}.", "不被接受。允许：{what}。",
+    ),
+    "About {t}, {x} of memory.": ("Unos {t}, {x} de memoria.", "Environ {t}, {x} de mémoire.", "Etwa {t}, {x} Speicher.", "约 {t}，内存 {x}。"),
+    "At once, {x} of memory.": ("Al momento, {x} de memoria.", "Aussitôt, {x} de mémoire.", "Sofort, {x} Speicher.", "立即，内存 {x}。"),
+    "Time known after the first run, {x} of memory.": (
+        "El tiempo se sabrá tras la primera vez; {x} de memoria.", "Durée connue après la première fois ; {x} de mémoire.",
+        "Dauer nach dem ersten Mal bekannt; {x} Speicher.", "首次运行后可知用时；内存 {x}。",
     ),
     "About {t}, {m} of {n} GiB.": (
         "Unos {t}, {m} de {n} GiB.", "Environ {t}, {m} sur {n} Gio.", "Etwa {t}, {m} von {n} GiB.", "约 {t}，{m}/{n} GiB。",
@@ -278,6 +286,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "made by pocket models": ("hecho por modelos de bolsillo", "fait par des modèles de poche", "von Taschenmodellen", "由口袋模型生成"),
     "Match {v}": ("Acierto {v}", "Accord {v}", "Treffer {v}", "匹配度 {v}"),
+    "mean of all frames": ("media de todos los fotogramas", "moyenne de toutes les images", "Mittel aller Bilder", "所有帧的平均"),
     "Match {v}, {word}": ("Acierto {v}, {word}", "Accord {v}, {word}", "Treffer {v}, {word}", "匹配度 {v}，{word}"),
     "excellent": ("excelente", "excellent", "ausgezeichnet", "极佳"),
     "good": ("bueno", "bon", "gut", "良好"),
@@ -441,9 +450,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Que elijan las notas para la escena {n}", "Laisser les notes choisir pour la scène {n}", "Die Werte für Szene {n} wählen lassen",
         "由评分选择阶段 {n}",
     ),
-    "A tie: option {n} is the first of those alike": (
-        "Empate: la opción {n} es la primera de las iguales", "Égalité : l’option {n} est la première des ex æquo",
-        "Gleichstand: Entwurf {n} ist der erste der gleich guten", "难分高下：候选 {n} 是同分中的第一个",
+    "Too close to call: option {n} is taken": (
+        "Demasiado igualado: se toma la opción {n}", "Trop serré pour trancher : l’option {n} est prise",
+        "Zu knapp zum Entscheiden: Entwurf {n} wird genommen", "难分高下：采用候选 {n}",
     ),
     "Option {n} is best by {v}": (
         "La opción {n} gana por {v}", "L’option {n} l’emporte de {v}", "Entwurf {n} ist um {v} besser", "候选 {n} 领先 {v}",
@@ -469,6 +478,38 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "time not measured yet": ("tiempo aún sin medir", "durée pas encore mesurée", "Dauer noch nicht gemessen", "用时尚未测量"),
     "Join {a}, hold {b}": ("Unión {a}, pausa {b}", "Raccord {a}, arrêt {b}", "Anschluss {a}, Halt {b}", "衔接 {a}，停顿 {b}"),
+    "smooth": ("suave", "fluide", "fließend", "流畅"),
+    "Figures": ("Cifras", "Chiffres", "Zahlen", "数值"),
+    "Hardly anything moves.": ("Casi nada se mueve.", "Presque rien ne bouge.", "Kaum etwas bewegt sich.", "几乎没有运动。"),
+    "No jump.": ("Sin saltos.", "Aucun saut.", "Kein Sprung.", "没有跳跃。"),
+    "One jump, at {t}.": ("Un salto, a los {t}.", "Un saut, à {t}.", "Ein Sprung, bei {t}.", "一处跳跃，在 {t}。"),
+    "{n} jumps, the first at {t}.": (
+        "{n} saltos, el primero a los {t}.", "{n} sauts, le premier à {t}.", "{n} Sprünge, der erste bei {t}.",
+        "{n} 处跳跃，第一处在 {t}。",
+    ),
+    "From {a} to {b} it looks like a cross-fade.": (
+        "De {a} a {b} parece un fundido.", "De {a} à {b}, on dirait un fondu.", "Von {a} bis {b} sieht es nach Überblendung aus.",
+        "{a} 至 {b} 看起来像叠化。",
+    ),
+    "At the keyframe at {t}: {words}.": (
+        "En el fotograma clave a los {t}: {words}.", "À l’image clé à {t} : {words}.", "Am Schlüsselbild bei {t}: {words}.",
+        "{t} 处的关键帧：{words}。",
+    ),
+    "All keyframes are met exactly.": (
+        "Todos los fotogramas clave se alcanzan con exactitud.", "Toutes les images clés sont atteintes exactement.",
+        "Alle Schlüsselbilder werden genau getroffen.", "所有关键帧均准确到达。",
+    ),
+    "{n} of {m} keyframes are not met exactly.": (
+        "{n} de {m} fotogramas clave no se alcanzan con exactitud.", "{n} images clés sur {m} ne sont pas atteintes exactement.",
+        "{n} von {m} Schlüsselbildern werden nicht genau getroffen.", "{m} 个关键帧中有 {n} 个未准确到达。",
+    ),
+    "A flash at {t}.": ("Un destello a los {t}.", "Un éclair à {t}.", "Ein Aufblitzen bei {t}.", "{t} 处有闪光。"),
+    "The brightness flickers.": ("El brillo parpadea.", "La luminosité scintille.", "Die Helligkeit flackert.", "亮度闪烁。"),
+    "The brightness is steady.": (
+        "El brillo es estable.", "La luminosité est stable.", "Die Helligkeit ist gleichmäßig.", "亮度稳定。",
+    ),
+    "The subject changes at {t}.": ("El motivo cambia a los {t}.", "Le sujet change à {t}.", "Das Motiv ändert sich bei {t}.", "主体在 {t} 发生变化。"),
+    "The subject stays alike.": ("El motivo se mantiene.", "Le sujet reste semblable.", "Das Motiv bleibt gleich.", "主体保持一致。"),
     "Film report": ("Informe de la película", "Rapport du film", "Bericht über den Film", "影片报告"),
     "motion {v} grey levels a frame": (
         "movimiento: {v} niveles de gris por fotograma", "mouvement : {v} niveaux de gris par image", "Bewegung: {v} Graustufen je Bild",
@@ -594,8 +635,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "Export": ("Exportar", "Exporter", "Ausgeben", "导出"),
     "Kind of file": ("Tipo de archivo", "Type de fichier", "Dateiart", "文件类型"),
-    "Quality (crf), smaller is better": (
-        "Calidad (crf), menor es mejor", "Qualité (crf), plus petit est mieux", "Qualität (crf), kleiner ist besser", "质量（crf），越小越好",
+    "Compression, lower keeps more detail": (
+        "Compresión: menos conserva más detalle", "Compression : moins garde plus de détails", "Kompression: weniger lässt mehr Feinheiten",
+        "压缩：数值越低细节越多",
     ),
     "Sound, cut to the length of the film": (
         "Sonido, cortado a la duración", "Son, coupé à la durée du film", "Ton, auf die Filmlänge gekürzt", "声音，按影片长度截取",
