@@ -136,7 +136,7 @@ def options_row(number: int, options: Sequence[Option], chosen: Chosen | None, *
 def _how(chosen: Chosen) -> str:
     taken = chosen.pick + 1
     if chosen.tie:
-        return f"A tie: option {taken} is the first of those alike"
+        return f"Too close to call: option {taken} is taken"
     return f"Option {taken} is best by {chosen.margin:.2f}"
 
 

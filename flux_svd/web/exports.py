@@ -152,7 +152,7 @@ def export_form(address: str, film: VideoRecipe) -> str:
     return (
         f'<details class="told"><summary>Export</summary><form data-export="{esc(address.split("/")[1])}"><div class="fields">'
         f'<label class="field"><span class="label">Kind of file</span><select name="format">{options}</select></label>'
-        '<label class="field"><span class="label">Quality (crf), smaller is better</span>'
+        '<label class="field"><span class="label">Compression, lower keeps more detail</span>'
         '<input name="crf" type="number" min="0" step="1"></label>'
         '<label class="field"><span class="label">Frames a second</span>'
         f'<input name="fps" type="number" min="1" step="1" placeholder="{film.fps}"></label>'

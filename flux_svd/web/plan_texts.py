@@ -18,7 +18,6 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Step cache": ("Caché de pasos", "Cache des étapes", "Schrittspeicher", "步骤缓存"),
     "Model file": ("Archivo del modelo", "Fichier du modèle", "Modelldatei", "模型文件"),
     "Text encoder": ("Codificador de texto", "Encodeur de texte", "Text-Encoder", "文本编码器"),
-    "Attention slicing": ("Atención por partes", "Attention par tranches", "Attention in Stücken", "注意力切片"),
     "Conditioning fps": ("Ritmo pedido al modelo", "Cadence demandée", "Verlangte Bildrate", "条件帧率"),
     "Transitions": ("Transiciones", "Transitions", "Übergänge", "过渡"),
     "Passes": ("Pasadas", "Passes", "Durchgänge", "遍数"),
@@ -39,7 +38,6 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "none": ("ninguno", "aucun", "keines", "无"),
     "yes": ("sí", "oui", "ja", "是"),
     "on": ("activado", "activé", "an", "开启"),
-    "no effect": ("sin efecto", "sans effet", "ohne Wirkung", "无效果"),
     "an experiment": ("un experimento", "un essai", "ein Versuch", "实验"),
     "nothing to smooth": ("nada que suavizar", "rien à adoucir", "nichts zu glätten", "无需平滑"),
     "the first keyframe": ("el primer fotograma clave", "la première image clé", "das erste Schlüsselbild", "第一个关键帧"),
@@ -51,10 +49,6 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "{n} keyframes between": (
         "{n} fotogramas clave entre medias", "{n} images clés entre deux", "{n} Schlüsselbilder dazwischen",
         "中间有 {n} 个关键帧",
-    ),
-    "P{n}: {model} on {device}, {how}": (
-        "P{n}: {model} en {device}, {how}", "P{n} : {model} sur {device}, {how}", "P{n}: {model} auf {device}, {how}",
-        "P{n}：{model} 在 {device} 上，{how}",
     ),
     "{how}, modulation computed once": (
         "{how}, modulación calculada una vez", "{how}, modulation calculée une fois", "{how}, Modulation einmal berechnet",
@@ -343,11 +337,6 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "in {name} nothing fits that has run here": (
         "en {name} no cabe nada que se haya ejecutado aquí", "en {name}, rien de ce qui a tourné ici ne tient",
         "in {name} passt nichts, was hier gelaufen ist", "以 {name} 没有在此运行过的方式放得下",
-    ),
-    "FLUX transformers compute attention without the full matrix": (
-        "los transformers de FLUX calculan la atención sin la matriz entera",
-        "les transformers FLUX calculent l’attention sans la matrice entière",
-        "FLUX-Transformer rechnen Attention ohne die ganze Matrix", "FLUX Transformer 计算注意力时不需完整矩阵",
     ),
     "all of it stays on the device: about {x}": (
         "todo se queda en el dispositivo: unos {x}", "tout reste sur l’appareil : environ {x}",
