@@ -34,8 +34,8 @@ from tests.test_planner import EVERYTHING, LAPTOP, POCKET, gpu, plan_of
 
 WEB = Path(i18n.__file__).parent
 # Rooms of the page that write markup or words; the others answer programs.
-PAGES = ("board", "buttons", "cards", "create", "create_job", "exports", "extras", "filling", "film_report", "film_view",
-         "filmstrip", "library_tab", "models", "page", "parts", "picture_card", "player", "references", "reopen",
+PAGES = ("board", "buttons", "cards", "create", "create_job", "details", "exports", "extras", "filling", "film_report",
+         "film_view", "filmstrip", "library_tab", "models", "page", "parts", "picture_card", "player", "references", "reopen",
          "results", "video", "video_job")  # fmt: skip
 # Names and figures, the same in every language; examples, which the pocket model reads; and units.
 SAME = re.compile(r"(flux_svd|1|GiB|MiB|s|–|[\d.×·,/&;:()\s]*|Compute|a red circle.*|a yellow star.*|drag|0\.25)\Z")

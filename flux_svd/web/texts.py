@@ -62,7 +62,6 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Resume it when that is mended.": (
         "Reanúdelo cuando esté arreglado.", "Reprenez quand c’est réparé.", "Fortsetzen, wenn das behoben ist.", "问题解决后继续。",
     ),
-    "Resume it.": ("Reanúdelo.", "Reprenez-le.", "Fortsetzen.", "继续任务。"),
     "Retry it; what was finished is kept.": (
         "Reinténtelo; lo terminado se conserva.", "Réessayez ; ce qui est fini est gardé.", "Noch einmal versuchen; Fertiges bleibt.",
         "请重试；已完成的部分会保留。",
@@ -726,8 +725,11 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "File": ("Archivo", "Fichier", "Datei", "文件"),
     "Licence": ("Licencia", "Licence", "Lizenz", "许可"),
     "Provenance": ("Origen", "Provenance", "Herkunft", "来源"),
-    "made by a model": ("hecho por un modelo", "fait par un modèle", "von einem Modell gemacht", "由模型生成"),
-    "Request": ("Petición", "Demande", "Wunsch", "请求"),
+    "made by a model, and marked so in the file": (
+        "hecho por un modelo, y así marcado en el archivo", "fait par un modèle, et marqué comme tel dans le fichier",
+        "von einem Modell gemacht und in der Datei so gekennzeichnet", "由模型生成，并已在文件中标明",
+    ),
+    "How it was made": ("Cómo se hizo", "Comment cela a été fait", "Wie es entstand", "如何生成"),
     "Where the pictures meet": (
         "Dónde se juntan las imágenes", "Où les images se rejoignent", "Wo die Bilder sich treffen", "两图分界位置",
     ),
@@ -761,6 +763,11 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "分块流式载入，其中 {n} 块常驻",
     ),
     "Accept the licence": ("Aceptar la licencia", "Accepter la licence", "Lizenz annehmen", "接受许可"),
+    "You agree to the {licence} as it stands.": (
+        "Acepta {licence} tal como está.", "Vous acceptez {licence} telle quelle.", "Sie nehmen {licence} an, wie sie dasteht.",
+        "您同意 {licence} 的现有条款。",
+    ),
+    "Accept": ("Aceptar", "Accepter", "Annehmen", "接受"),
     "Accepted; the time is noted.": (
         "Aceptada; queda anotada la hora.", "Acceptée ; l’heure est notée.", "Angenommen; die Zeit ist vermerkt.", "已接受并记录时间。",
     ),

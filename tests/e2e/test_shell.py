@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,12 +72,13 @@ def test_details_star_and_the_way_back_into_the_form(open_: Callable[..., Page])
     page.click("#lib .pick >> nth=1")
     sheet = page.locator("#lib_sheet")
     expect(sheet).to_contain_text("a blue shape number 1")
-    expect(sheet).to_contain_text("trainedAlgorithmicMedia")
+    expect(sheet).to_contain_text("made by a model, and marked so in the file")
     expect(sheet.locator("img")).to_have_attribute("alt", "a blue shape number 1")
     sheet.locator("role=button[name='Star']").click()
     expect(sheet.locator("text=Take star away")).to_be_visible()
     sheet.locator("summary >> nth=0").click()
-    expect(sheet.locator("details >> nth=0")).to_contain_text("guidance")
+    expect(sheet.locator("details >> nth=0")).to_contain_text("Guidance")
+    assert json.loads(sheet.locator("[data-copy]").get_attribute("data-copy") or "")["prompt"] == "a blue shape number 1"
     sheet.locator("text=Use all settings").click()
     expect(sheet).to_be_hidden()
     expect(page.locator("#f_prompt textarea")).to_have_value("a blue shape number 1")
@@ -192,8 +194,16 @@ def test_models_say_what_fits_and_ask_for_the_licence(open_: Callable[..., Page]
     expect(page.locator(".model[data-model=pocket-flux]")).to_contain_text("Fits this machine")
     dev = page.locator(".model[data-model=flux1-dev]")
     expect(dev).to_contain_text("non-commercial")
+    dev.locator("text=Accept the licence").click()  # which asks, and accepts nothing yet
+    expect(dev.locator(".sure")).to_contain_text("FLUX")
+    expect(dev.locator("role=button[name^='Accept:']")).to_be_focused()
+    dev.locator("role=button[name^='Cancel:']").click()
+    expect(dev.locator("button")).to_have_text("Accept the licence")
+    assert not next(row for row in page.request.get(f"{page.url.split('?')[0]}models/list").json()["models"]
+                    if row["name"] == "flux1-dev")["accepted"]  # fmt: skip
     dev.locator("text=Accept the licence").click()
-    expect(page.locator("#mod_note")).to_have_text("Accepted; the time is noted.")
+    dev.locator("role=button[name^='Accept:']").click()
+    expect(dev.locator("[role=status]")).to_have_text("Accepted; the time is noted.")  # in sight, beside the button
     expect(dev.locator("button")).to_have_text("Download")
     assert page.locator(".model").count() == len(MODELS)
 
