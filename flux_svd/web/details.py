@@ -47,9 +47,10 @@ def _picture(made: ImageRecipe) -> list[Row]:
 
 def _film(made: VideoRecipe) -> list[Row]:
     drawn = [one for key in made.keyframes for one in candidates_of(key)]
+    fillers = [*(way.model for way in made.transitions), *(part.model for part in made.passes)]
     told = {
         "Model": _title(drawn[0].model) if drawn else "",
-        "Video model": " · ".join(dict.fromkeys(_title(part.model) for part in (*made.transitions, *made.passes))),
+        "Video model": " · ".join(dict.fromkeys(map(_title, fillers))),
         "Size": f"{made.width} × {made.height}",
         "Film": f"{made.frames} frames · {made.fps} fps",
         "Colour match": "yes" if made.colour_match else "",

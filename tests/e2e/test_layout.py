@@ -190,6 +190,7 @@ def test_alike_parts_of_all_cards_share_a_row(page: Page) -> None:
       .map((card) => Math.round(card.querySelector(which).getBoundingClientRect().bottom))"""
     tall, low = (page.locator(f"#f_stages-{n}-prompt textarea").evaluate("e => e.clientHeight") for n in (1, 0))
     assert tall > low
+    assert page.locator("#f_stages-1-prompt").evaluate(BOX)["right"] == page.locator(".card .two >> nth=1").evaluate(BOX)["right"]
     for which in ("[id$=-seed]", ".two", ".tools"):
         assert len({*page.evaluate(edges, which)}) == 1, which
     page.fill("#f_stages-1-prompt textarea", before)

@@ -24,7 +24,7 @@ window.fluxWords = (() => {
       }));
   };
   // A figure alone, with its unit or without, as the reader's country writes it.
-  const FIGURE = /^[-–]?\d[\d., ×·/→]*(min \d+ )?(%|s|ms|min|h|fps|dB|[KMG]iB(\/s)?)?$/;
+  const FIGURE = /^(?!\d{4}\.\d{5}$)[-–]?\d[\d., ×·/→]*(min \d+ )?(%|s|ms|min|h|fps|dB|B|M|[KMG]iB(\/s)?)?$/; // a paper's number is none
   const figure = (text) => {
     if (!column) load();
     if (!FIGURE.test(text)) return text;
