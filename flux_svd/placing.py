@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from flux_svd.catalog import MODELS, ModelSpec
+from flux_svd.catalog import AUTO_IMAGE, AUTO_VIDEO, MODELS, ModelSpec
 from flux_svd.errors import DoesNotFit
 from flux_svd.memory import Budget, Device, Placement, Shape, device_margin, format_gib, work_of
 from flux_svd.storing import KINDS, LOWERED, install_command
@@ -27,11 +27,10 @@ def place(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Plac
     Raises:
         DoesNotFit: none fits; the message names what is needed, what is there and the smallest change that would fit.
     """
-    fitting = list(placements(spec, precision, shape, budget))
-    for placement in fitting:
-        if is_tried(placement, budget) and placement.device == fitting[0].device:
-            return placement
-    raise DoesNotFit(_refusal(spec, precision, shape, budget))
+    placed = _fastest(spec, precision, shape, budget)
+    if placed is None:
+        raise DoesNotFit(_refusal(spec, precision, shape, budget))
+    return placed
 
 
 def fallbacks(placed: Placement, spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> tuple[Placement, ...]:
@@ -89,6 +88,11 @@ def room_of(budget: Budget) -> int:
     return budget.device_bytes - device_margin(budget.device_bytes)
 
 
+def _fastest(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Placement | None:
+    fitting = list(placements(spec, precision, shape, budget))
+    return next((row for row in fitting if is_tried(row, budget) and row.device == fitting[0].device), None)
+
+
 def _allowed(levers: frozenset[str], budget: Budget) -> frozenset[str]:
     """Return those of the levers that may be pulled: with consent where pixels change, with their library installed."""
     return levers - set(LOWERED) | ((levers & budget.installed) if budget.lower_precision else frozenset())
@@ -111,7 +115,7 @@ def _refusal(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> s
 
 
 def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
-    """Return, as an advice, each change that fits: a smaller size, an untried lever, one with consent; else a smaller model."""
+    """Return, as an advice, each change that fits: a smaller size, an untried lever, one with consent; else another model."""
     advice = []
     smaller = next((row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget)), None)
     if smaller is not None:
@@ -135,12 +139,12 @@ def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budg
         return " ".join(advice)
     if shape.references and can_place(spec, precision, replace(shape, references=shape.references - 1), budget):
         return "It fits with one reference fewer."
-    others = [row for row in MODELS.values() if row.family != "clip" and row.makes_films == spec.makes_films]
-    for other in sorted(others, key=lambda row: -row.parameters):
-        if other.parameters < spec.parameters and other.name != spec.name:
-            size = replace(shape, width=min(shape.width, other.size_max), height=min(shape.height, other.size_max))
-            if can_place(other, "fp32" if other.pocket else precision, size, budget):
-                return f"The largest model that fits is {other.name}."
+    for other in (MODELS[name] for name in (AUTO_VIDEO if spec.makes_films else AUTO_IMAGE) if name != spec.name):
+        most = other.size if spec.makes_films else (other.size_max, other.size_max)
+        size = replace(shape, width=min(shape.width, most[0]), height=min(shape.height, most[1]))
+        size = replace(size, decode_chunk=min(size.decode_chunk, 1))  # none of these has to decode a film at once
+        if _fastest(other, "fp32" if other.pocket else precision, size, budget) is not None:
+            return f"The best model that fits is {other.name}."
     return "Give it more memory: close other programs, or raise --vram."
 
 

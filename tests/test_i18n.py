@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ import pytest
 from flux_svd import weights
 from flux_svd.catalog import MODELS
 from flux_svd.errors import DoesNotFit, InvalidRequest, ModelUnavailable
+from flux_svd.memory import GIB
+from flux_svd.placing import LEVERS
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 from flux_svd.session import Session
+from flux_svd.storyboard import write_stages
 from flux_svd.web import i18n, parts
 from flux_svd.web.desk import Desk
 from flux_svd.web.exports import ExportRoutes
+from flux_svd.web.models import how_it_fits
 from flux_svd.web.page import build_page
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Streamed
@@ -29,8 +34,8 @@ from tests.test_planner import EVERYTHING, LAPTOP, POCKET, gpu, plan_of
 
 WEB = Path(i18n.__file__).parent
 # Rooms of the page that write markup or words; the others answer programs.
-PAGES = ("board", "buttons", "cards", "create", "create_job", "exports", "extras", "filling", "film_report", "film_view",
-         "filmstrip", "library_tab", "models", "page", "parts", "picture_card", "player", "references", "reopen",
+PAGES = ("board", "buttons", "cards", "create", "create_job", "details", "exports", "extras", "filling", "film_report",
+         "film_view", "filmstrip", "library_tab", "models", "page", "parts", "picture_card", "player", "references", "reopen",
          "results", "video", "video_job")  # fmt: skip
 # Names and figures, the same in every language; examples, which the pocket model reads; and units.
 SAME = re.compile(r"(flux_svd|1|GiB|MiB|s|–|[\d.×·,/&;:()\s]*|Compute|a red circle.*|a yellow star.*|drag|0\.25)\Z")
@@ -95,14 +100,38 @@ def test_what_plans_decide_and_why_is_told_in_every_language() -> None:
     for (budget, inventory), wish in itertools.product(BUDGETS, WISHES):
         with contextlib.suppress(DoesNotFit, ModelUnavailable, InvalidRequest):  # a pocket model draws no large picture
             for note in plan_of(budget, inventory, **wish).decisions:
+                if note.what == "attention slicing":
+                    continue  # not on the page
+                value = parts.placed_words(note.value)
                 told |= {note.what.capitalize(), *note.why.split("; ")}
-                told |= set(note.value.split(" · ")) if " " in note.value else set()
+                told |= set(value.split(" · ")) - {*MODELS, "CPU", "CUDA", "MPS"} if " " in value else set()
     assert len(told) > 80
     assert {
         one
         for one in told
         if not i18n.is_known(one) and not re.fullmatch(r"arXiv:[\d.]+|\d+ × \d+|[\d.]+( s| fps)|[\d.]+( → [\d.]+)+", one)
     } == set()
+
+
+def test_why_a_model_does_not_fit_is_told_in_every_language() -> None:
+    said: set[str] = set()
+    for gib, host, spec in itertools.product((4, 12), (16, 64), MODELS.values()):
+        card = gpu(gib, host)
+        for budget in (card, replace(card, lower_precision=True, tried=LEVERS), replace(LAPTOP, host_bytes=host * GIB)):
+            fits, how = how_it_fits(spec, budget)
+            if not fits:
+                said |= {*re.split(r"(?<=[.!?]) (?=[A-Z])", how)}
+    assert len(said) > 30
+    assert {one for one in said if not i18n.is_known(one)} == set()
+    assert len({one.split(" it takes ")[0] for one in said if one.startswith("With")}) > 3  # ways of every kind
+
+
+def test_the_names_of_places_on_the_strip_are_told_in_every_language() -> None:
+    for way in ("left to right", "top left to bottom right", "bottom to top"):
+        for count in (2, 3, 4, 5):
+            for stage in write_stages(f"a star moving from {way}", count):
+                assert i18n.is_known(stage.name), stage.name
+    assert all(i18n.is_known(stage.name) for stage in write_stages("a red circle", 5))
 
 
 def test_what_fields_accept_is_told_in_every_language() -> None:

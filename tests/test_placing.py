@@ -9,7 +9,7 @@ import re
 import pytest
 import torch
 
-from flux_svd.catalog import MODELS, ModelSpec
+from flux_svd.catalog import AUTO_IMAGE, AUTO_VIDEO, MODELS, ModelSpec
 from flux_svd.engines.levers.encoders import cut_text_encoder, layers_of
 from flux_svd.engines.levers.streaming import placed_bytes
 from flux_svd.engines.shortcuts import store_as_fp8
@@ -27,6 +27,7 @@ from flux_svd.placing import (
 )
 from flux_svd.plan import Decision
 from flux_svd.ways import block_bytes, sizes_of, stays
+from flux_svd.web.models import how_it_fits
 from tests import full_size
 
 CARDS = [
@@ -64,7 +65,7 @@ def test_pictures_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpe
             try:
                 fit = fit_picture(spec, precision, size, references, budget, [])
             except DoesNotFit as refusal:
-                ways_out = r"It fits (at|with)|largest model that fits|--untried|--consent|more memory"
+                ways_out = r"It fits (at|with)|best model that fits|--untried|--consent|more memory"
                 assert re.search(ways_out, str(refusal)), refusal
                 continue
             for row in (fit.placement, *fit.fallbacks):
@@ -84,7 +85,7 @@ def test_films_keep_their_budget_or_are_refused_with_a_way_out(spec: ModelSpec, 
             try:
                 fit = fit_film(spec, precision, size, frames, budget, [])
             except DoesNotFit as refusal:
-                assert re.search(r"It fits at|largest model that fits|--untried|more memory", str(refusal)), refusal
+                assert re.search(r"It fits at|best model that fits|--untried|more memory", str(refusal)), refusal
                 continue
             for row in (fit.placement, *fit.fallbacks):
                 if row.device == budget.device:
@@ -135,8 +136,20 @@ def test_a_t4_computes_in_fp16_and_counts_the_text_encoder_of_flux1_in_fp32() ->
     precision, why = choose_precision(spec, t4)
     assert (precision, "text_encoder_2 in fp32" in why) == ("fp16", True)
     assert sizes_of(spec, precision)["text_encoder_2"] == 4 * 4_762_310_656
-    with pytest.raises(DoesNotFit, match=r"largest model that fits is (flux2-klein|pocket)"):
+    with pytest.raises(DoesNotFit, match=r"best model that fits is (flux2-klein|pocket)"):
         fit_picture(spec, precision, (1024, 1024), 0, t4, [])
+
+
+@pytest.mark.parametrize("gib", [4, 8, 16, 24])
+def test_a_refusal_names_the_best_other_model_that_the_page_shows_as_fitting(gib: int) -> None:
+    budget = Budget("cuda", "a card", gib * GIB, 32 * GIB, 2**40)
+    fits = {name: how_it_fits(spec, budget) for name, spec in MODELS.items()}
+    refused = {name: how for name, (_, how) in fits.items() if "best model" in how}
+    told = {name: how.rpartition("that fits is ")[2].rstrip(".") for name, how in refused.items()}
+    assert told
+    for name, advised in told.items():
+        order = AUTO_VIDEO if MODELS[name].makes_films else AUTO_IMAGE
+        assert advised == next(other for other in order if other != name and fits[other][0]), name
 
 
 def test_a_processor_without_bf16_computes_in_fp32_where_that_fits() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pytest
@@ -20,7 +20,8 @@ from flux_svd import presets
 from flux_svd.artifact import ImageArtifact, RunFacts, encode_image
 from flux_svd.catalog import IMAGE_FAMILIES, MODELS
 from flux_svd.clock import Clock
-from flux_svd.errors import FluxSvdError
+from flux_svd.errors import FluxSvdError, InvalidRequest
+from flux_svd.memory import GIB
 from flux_svd.recipe import ImageRecipe, fingerprint
 from flux_svd.request import ImageRequest, make_request
 from flux_svd.session import Session
@@ -95,7 +96,13 @@ def test_each_effort_tells_time_and_memory_of_the_plan_it_would_give(desk: Desk)
     plan = desk.plan(fields.image_fields(desk, FORM))
     told = {name: label for label, name in effort_choices(desk, FORM, plan)}
     assert {label.split("\n")[1] for label in told.values()} == {"not timed yet"}
-    assert told["balanced"].split("\n")[2] == f"{plan.peak_bytes / 2**20:.0f} MiB"
+    assert {len(label.split("\n")) for label in told.values()} == {2}  # all take the same memory: it stands with the plan
+    assert f"{plan.peak_bytes / 2**20:.0f} MiB of memory." in parts.plan_line(plan, desk)
+    peaks = {"draft": 15, "balanced": 20, "best": 24}
+    large = {name: SimpleNamespace(seconds=9.0, peak_bytes=gib * GIB) for name, gib in peaks.items()}
+    large_desk = SimpleNamespace(plan=lambda told: large[told["preset"]], resolve=desk.resolve)
+    apart = effort_choices(cast("Desk", large_desk), FORM, cast("Any", large["balanced"]))
+    assert [label.split("\n")[2] for label, _ in apart] == ["15.0 GiB", "20.0 GiB", "24.0 GiB"]
     desk.session.store.learn_seconds(Clock(desk.session.store, plan).keys["draw"], 2.0)  # a step
     plan = desk.plan(fields.image_fields(desk, FORM))
     times = [label.split("\n")[1] for label, _ in effort_choices(desk, FORM, plan)]
@@ -114,8 +121,28 @@ def test_typed_steps_count_for_the_chosen_effort_alone_since_another_choice_empt
 
 def test_a_form_that_cannot_be_planned_has_no_figures_for_the_chosen_effort(desk: Desk) -> None:
     told = [label for label, _ in effort_choices(desk, replace(FORM, prompt=" "), None)]
-    assert told[1] == "Balanced\n–\n–"
-    assert "MiB" in told[0]
+    assert told[1] == "Balanced\n–"
+    assert told[0] == "Draft\nnot timed yet"
+
+
+def test_an_empty_prompt_is_asked_for_in_plain_words(desk: Desk, page: CreatePage) -> None:
+    for prompt in ("", "  "):
+        said = page.look_ahead(*vars(replace(FORM, prompt=prompt)).values())[page.line]
+        assert "Write what you want to see." in said
+        assert 'data-bad="prompt"' in said
+        assert "not accepted" not in said
+    told = parts.problem(InvalidRequest("stages.1.prompt", "", "1 to 10000 characters"))
+    assert "Stage 2, prompt: " in told
+    assert "Write what you want to see." in told
+
+
+def test_the_page_leaves_out_of_a_plan_what_only_the_command_line_needs(desk: Desk) -> None:
+    plan = desk.plan(fields.image_fields(desk, FORM))
+    assert {note.what for note in plan.decisions} >= {"attention slicing", "placement"}
+    said = parts.plan_facts(plan)
+    assert "slicing" not in said
+    assert "pocket-flux · CPU · resident" in said
+    assert not re.search(r"\bP\d", said)
 
 
 def test_the_plan_line_tells_what_the_effort_sets(desk: Desk, page: CreatePage) -> None:

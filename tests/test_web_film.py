@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from unittest.mock import ANY, patch
 
 import gradio as gr
@@ -23,7 +23,7 @@ from flux_svd.errors import InvalidRequest
 from flux_svd.export import formats_here
 from flux_svd.formats import FORMATS
 from flux_svd.methods import METHODS, calls_of
-from flux_svd.metrics.film import BLEND_LIMIT, FilmReport, Join, KeyframeMatch, Way, film_report
+from flux_svd.metrics.film import BLEND_LIMIT, FilmReport, Join, KeyframeMatch, Way, film_report, report_from_json
 from flux_svd.pictures import encode_png
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
@@ -38,7 +38,7 @@ from flux_svd.web.film_fields import _IN_THE_FORM, FORM, FilmWish, changed, hand
 from flux_svd.web.film_report import joins_of, report_list, split, verdicts_of
 from flux_svd.web.film_view import fits_cards, view
 from flux_svd.web.moves import MAX_STAGES, Hand
-from flux_svd.web.player import film_of, total_words
+from flux_svd.web.player import film_of, finished, total_words
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.streamed import Streamed
 from flux_svd.web.texts import TEXTS
@@ -415,7 +415,7 @@ def test_options_are_shown_small_with_their_match_and_the_pick_wins(page: VideoP
     board = board_of(hand, drawn=drawn, choices={names: Chosen(3, tuple(told), 0.04, False)})
     card = view(plan, board, desk, page.finds).heads[1]
     assert re.findall(r'src="([^"]+)"', card) == [f"library/thumb/{n}" for n in (1, 2, 3, 4)]
-    assert re.findall(r"<bdi>([^<]+)</bdi>", card) == ["0.91", "0.92", "0.93", "0.97"]
+    assert re.findall(r"<bdi data-said>([^<]+)</bdi>", card) == ["0.91", "0.92", "0.93", "0.97"]
     assert re.findall(r'data-n="(\d)" aria-pressed="true"', card) == ["4"]
     assert "Option 4 is best by 0.04" in card
     picked = replace(board, slots=tuple(held.slot for held in changed(hand, 1, pick=2)))
@@ -424,7 +424,7 @@ def test_options_are_shown_small_with_their_match_and_the_pick_wins(page: VideoP
     assert "Your pick" in seen.heads[1]
     assert "files/2/a.png" in seen.pics[1]
     tied = replace(board, choices={names: Chosen(3, tuple(told), 0.0, True)})
-    assert "A tie: option 4" in view(plan, tied, desk, page.finds).heads[1]
+    assert "Too close to call: option 4" in view(plan, tied, desk, page.finds).heads[1]
 
 
 # The strip.
@@ -476,7 +476,7 @@ def test_a_film_whose_options_are_chosen_takes_no_time_again(page: VideoPage, de
     for kind, name in (("npy", fingerprint(settled.transitions[0])), ("npy", fingerprint(settled.transitions[1]))):
         desk.session.store.keep_stage(name, kind, b"x")  # type: ignore[arg-type]
     assert desk.seconds(replace(planned(desk, hand), recipes=(settled,))) == 0
-    assert page.look_ahead(board, *values_of(hand))[page.strip].count("3.75 s · at once") == 1
+    assert page.look_ahead(board, *values_of(hand))[page.strip].count("3.75 s</div>") == 1
     assert "time not measured yet" in page.look_ahead(replace(board, choices={}), *values_of(hand))[page.strip]
 
 
@@ -503,29 +503,32 @@ def test_a_loop_ends_at_its_first_card(page: VideoPage, desk: Desk) -> None:
 def test_joins_are_told_only_of_the_film_that_was_made(page: VideoPage, desk: Desk) -> None:
     plan = planned(desk, THREE, picked=False)
     names = tuple(map(fingerprint, film_of(plan).transitions))
-    report = {
-        "joins": [{"frame": 22, "join_ratio": 1.25, "hold": 0.9}],
-        "ways": [{"largest_step": 1.2, "largest_step_frame": 4, "blend_share": 0.3},
-                 {"largest_step": 9.0, "largest_step_frame": 31, "blend_share": 0.3}],
-    }  # fmt: skip
+    ways = (Way(0, 22, 0.3, 1.2, 4), Way(22, 44, 0.3, 9.0, 31))
+    report = FilmReport(45, 1.0, 0.1, 0.2, 3, (), (Join(22, 1.25, 0.9),), ways, None, ()).as_json()
     for name in names:
         keep_strip(desk, name)
     strip = view(plan, board_of(THREE, made=(names, report)), desk, page.finds).strip
-    assert "Join 1.25, hold 0.90" in strip
+    assert '<span class="join" title="Join 1.25, hold 0.90">smooth</span>' in strip
     assert "no jump" in strip
     assert "a jump at frame 31" in strip
     other = view(plan, board_of(THREE, made=(names[:1], report)), desk, page.finds).strip
     assert "Join" not in other
     blended = {"ways": [{"largest_step": 1.0, "largest_step_frame": 4, "blend_share": BLEND_LIMIT + 0.01}]}
     assert verdicts_of(blended) == ["looks like a cross-fade"]
-    assert joins_of({}, (0, 22, 44)) == ["", "", ""]
+    assert joins_of({}, (0, 22, 44)) == [("", "")] * 3
 
 
 def test_the_length_is_always_told_and_the_time_once_it_is_known(desk: Desk) -> None:
     plan = planned(desk, THREE)
     assert total_words(plan) == "45 frames · 12 fps · 3.75 s · time not measured yet"
-    assert total_words(replace(plan, seconds=0.0)) == "45 frames · 12 fps · 3.75 s · at once"
+    assert total_words(replace(plan, seconds=0.0)) == "45 frames · 12 fps · 3.75 s"
     assert total_words(replace(plan, seconds=130.0)) == "45 frames · 12 fps · 3.75 s · about 2 min 10 s"
+
+
+def test_a_films_match_says_that_it_is_a_mean() -> None:
+    run = SimpleNamespace(scores={"scorer": "clip-vit-b-32", "clip_cosine": 0.39}, seconds=1.0, notes=())
+    made = SimpleNamespace(run=run, recipe=SimpleNamespace(model="flux1-dev", width=160, height=96))
+    assert "Match 0.39, mean of all frames · 160 × 96" in finished(cast("VideoArtifact", made))
 
 
 # How frames are filled.
@@ -549,7 +552,7 @@ def test_each_way_says_its_work_as_the_planner_counts_it(desk: Desk) -> None:
 
 def is_turned(said: str) -> bool:
     """Return whether the page's script finds the text in the table, and what stands in its holes too, unless it is a number."""
-    if said in TEXTS or re.fullmatch(r"[\d.]+", said):
+    if said in TEXTS or re.fullmatch(r"[\d.]+( s)?", said):
         return True
     for text in sorted(TEXTS, key=lambda text: -len(re.sub(r"\{\w+\}", "", text))):
         hit = re.fullmatch(re.sub(r"\\\{\w+\\\}", "(.+?)", re.escape(text)), said, re.DOTALL) if "{" in text else None
@@ -579,8 +582,18 @@ def test_every_sentence_of_a_report_is_in_the_table() -> None:
         assert is_turned(about), about
         assert is_turned(says), says
     assert not is_turned("bend 1.00, hold 1.00: something new")
-    assert report_list({"words": real.words()}).count("<li>") == len(real.words())
-    assert report_list({}) == ""
+    for report in (real, plain, bad, flash, still, replace(bad, ways=ways[1:2] * 2, joins=(), flash=0.0, likeness=None)):
+        assert report_from_json(report.as_json()) == report
+        for finding in report.findings(10):
+            assert is_turned(finding), finding
+        listed = report_list(report.as_json(), 10)
+        assert listed.count("<li>") == len(report.words()) + len(report.findings(10))
+        assert not re.search(r"\bdB|bend|\d\.\d\d", listed.partition("Figures")[0])  # verdicts come first, figures are folded
+    assert bad.findings(10)[:3] == ("One jump, at 0.3 s.", "From 0.0 s to 1.0 s it looks like a cross-fade.",
+                                    "At the keyframe at 1.0 s: the motion stalls, or a frame is shown twice.")  # fmt: skip
+    assert "The subject changes at 0.3 s." in bad.findings(10)
+    assert "2 of 3 keyframes are not met exactly." in real.findings(10)
+    assert report_list({}, 10) == ""
 
 
 def test_transitions_are_done_when_they_are_made_and_not_when_keyframes_are_scored(page: VideoPage, desk: Desk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from flux_svd.catalog import MODELS
 from flux_svd.plan import Inventory
+from flux_svd.web import i18n
 from flux_svd.web.accounts import Accounts
 from flux_svd.web.guard import rules_for
 from flux_svd.web.library import LibraryRoutes, stream_zip
@@ -122,6 +125,24 @@ def test_a_filter_that_is_no_number_is_named(site: Site, query: str) -> None:
     answer = site.ask("GET", f"/library/items?{query}")
     assert answer.status_code == 400
     assert query.split("=")[0] in answer.json()["detail"]
+
+
+def test_details_tell_in_words_how_a_result_was_made(site: Site) -> None:
+    picture = site.ask("GET", f"/library/item/{site.items('words=red')[0]['id']}").json()["made_with"]
+    told = {row["what"]: row["said"] for row in picture}
+    assert told["Model"] == "Pocket FLUX"
+    assert {"Seed", "Size", "Steps", "Guidance", "Precision"} <= told.keys()
+    assert all(row["said"] or row["own"] for row in picture)  # nothing stands there empty
+    film = site.ask("GET", f"/library/item/{site.items('kind=video')[0]['id']}").json()["made_with"]
+    rows = {row["what"]: row for row in film}
+    assert [name for name in rows if name.startswith(("Keyframe", "Transition"))] == [
+        "Keyframe 1", "Keyframe 2", "Keyframe 3", "Transition 1 to 2", "Transition 2 to 3"]  # fmt: skip
+    assert rows["Keyframe 1"]["own"].startswith("a dog")
+    assert "Both ways, motion aligned · 23 frames" in rows["Transition 1 to 2"]["said"]
+    for row in (*picture, *film):
+        for words in (row["what"], *row["said"].split(" · ")):
+            known = i18n.is_known(words) or words in {spec.title for spec in MODELS.values()}
+            assert known or re.fullmatch(r"[\d.]+( × \d+)?( fps)?|[bf]p?\d+|fp32", words), words
 
 
 def test_details_tell_plan_run_and_provenance(site: Site) -> None:

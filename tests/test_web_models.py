@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,15 @@ def test_the_list_puts_ready_ones_first_and_tells_licence_and_size(home: Path, c
     assert (row["state"], row["needs_consent"], row["accepted"]) == ("absent", True, False)
     assert "non-commercial" in row["allows"]
     assert row["bytes"] == DEV.bytes_at("bf16")
+
+
+def test_memory_that_comes_and_goes_moves_no_row(home: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    for gib in (2, 8, 64):
+        site = Site(home)
+        monkeypatch.setattr(site.machine, "budget", lambda gib=gib: replace(CARD, device_bytes=gib * GIB))
+        names.append([row["name"] for row in site.ask("GET", "/models/list").json()["models"]])
+    assert names[0] == names[1] == names[2]
 
 
 def test_a_licence_is_accepted_before_the_download(home: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

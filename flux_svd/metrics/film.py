@@ -32,6 +32,8 @@ END_LOSS = 1.0  # dB under the VAE's own round trip: what decoding a film in chu
 END_MISS = 6.0  # dB under it: twice the error of the round trip, and visible
 COMPARED_FRAMES = 9  # enough to see a subject change; a CLIP takes about 50 ms for each on a processor
 
+SMOOTH, LANDS = "no jump", "lands as exactly as the VAE can"  # the verdicts with nothing to mend
+
 Likeness = Callable[[Sequence[Image.Image]], Sequence[Sequence[float]]]
 """Returns the cosine of every picture with every picture, as a CLIP scorer does."""
 
@@ -106,7 +108,7 @@ class FilmReport:
         """Return one plain sentence for each number."""
         told = [f"motion {self.motion:.2f} grey levels a frame: {'hardly anything moves' if self.is_still else 'it moves'}"]
         told += [_say_keyframe(match) for match in self.keyframes if match.raw_psnr is not None or match.psnr is not None]
-        told += [f"join at frame {join.frame}: bend {join.join_ratio:.2f}, hold {join.hold:.2f}: {self._judge(join)}"
+        told += [f"join at frame {join.frame}: bend {join.join_ratio:.2f}, hold {join.hold:.2f}: {self.judge(join)}"
                  for join in self.joins]
         told += [_say_way(way) for way in self.ways]
         flickers = "flickers" if self.flicker > FLICKER_LIMIT else "steady brightness"
@@ -117,6 +119,28 @@ class FilmReport:
             verdict = f"the subject looks different at frame {frame}" if least < LIKENESS_LIMIT else "the subject stays alike"
             told.append(f"likeness to the first keyframe {mean:.2f}, at least {least:.2f}: {verdict}")
         return (*told, *(f"not measured: {what}" for what in self.left_out))
+
+    def findings(self, fps: int) -> tuple[str, ...]:
+        """Return what the numbers say, a plain verdict each, with times in a film of `fps` frames a second."""
+        if self.is_still:
+            return ("Hardly anything moves.",)
+        jumps = [way.largest_step_frame for way in self.ways if way.largest_step > STEP_LIMIT]
+        told = ["No jump."] if not jumps else [f"One jump, at {_time(jumps[0], fps)}."] if len(jumps) == 1 else [
+            f"{len(jumps)} jumps, the first at {_time(jumps[0], fps)}."]
+        told += [f"From {_time(way.first, fps)} to {_time(way.last, fps)} it looks like a cross-fade."
+                 for way in self.ways if way.blend_share is not None and way.blend_share > BLEND_LIMIT]
+        told += [f"At the keyframe at {_time(join.frame, fps)}: {self.judge(join)}."
+                 for join in self.joins if self.judge(join) != SMOOTH]
+        met = [_landing(match) for match in self.keyframes if match.raw_psnr is not None and match.round_trip_psnr is not None]
+        off = len(met) - met.count(LANDS)
+        if met:
+            told.append("All keyframes are met exactly." if not off else f"{off} of {len(met)} keyframes are not met exactly.")
+        told.append(f"A flash at {_time(self.flash_frame, fps)}." if self.has_flash else "The brightness flickers."
+                    if self.flicker > FLICKER_LIMIT else "The brightness is steady.")
+        if self.likeness is not None:
+            _, least, frame = self.likeness
+            told.append(f"The subject changes at {_time(frame, fps)}." if least < LIKENESS_LIMIT else "The subject stays alike.")
+        return tuple(told)
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers as JSON values, and the words."""
@@ -131,7 +155,8 @@ class FilmReport:
     def has_flash(self) -> bool:
         return self.flash > FLASH_LIMIT and self.flicker < self.flash / 4  # one frame, not a flicker all through
 
-    def _judge(self, join: Join) -> str:
+    def judge(self, join: Join) -> str:
+        """Return in words how the film joins at an inner keyframe."""
         if self.is_still:
             return "nothing moves, so there is nothing to see"
         if self.has_flash and abs(self.flash_frame - join.frame) <= 1:
@@ -140,7 +165,16 @@ class FilmReport:
             return "the motion stalls, or a frame is shown twice"
         if join.join_ratio > JOIN_LIMIT or join.hold > HOLD_HIGH:
             return "a jump or a kink"
-        return "no jump"
+        return SMOOTH
+
+
+def report_from_json(values: Mapping[str, Any]) -> FilmReport:
+    """Return the report whose `as_json` these values are."""
+    rows = {name: tuple(kind(**row) for row in values[name])
+            for name, kind in (("keyframes", KeyframeMatch), ("joins", Join), ("ways", Way))}  # fmt: skip
+    known = {name: values[name] for name in FilmReport.__dataclass_fields__}
+    left_out, likeness = tuple(values["left_out"]), values["likeness"] and tuple(values["likeness"])
+    return FilmReport(**{**known, **rows, "left_out": left_out, "likeness": likeness})
 
 
 def film_report(
@@ -227,13 +261,22 @@ def _likeness(frames: Mapping[int, Picture], looked_at: Sequence[int], likeness:
 def _say_keyframe(match: KeyframeMatch) -> str:
     parts, verdict = [], ""
     if match.raw_psnr is not None and match.round_trip_psnr is not None:
-        loss = match.round_trip_psnr - match.raw_psnr
-        verdict = (": lands as exactly as the VAE can" if loss <= END_LOSS else ": lands a little off" if loss <= END_MISS
-                   else ": does not land on its keyframe by itself")
+        verdict = f": {_landing(match)}"
         parts.append(f"before the fade {match.raw_psnr:.1f} dB, the VAE alone {match.round_trip_psnr:.1f} dB")
     if match.psnr is not None:
         parts.append(f"in the film {match.psnr:.1f} dB, SSIM {match.ssim:.3f}")
     return f"keyframe at frame {match.frame}: {'; '.join(parts)}{verdict}"
+
+
+def _landing(match: KeyframeMatch) -> str:
+    assert match.raw_psnr is not None
+    assert match.round_trip_psnr is not None
+    loss = match.round_trip_psnr - match.raw_psnr
+    return LANDS if loss <= END_LOSS else "lands a little off" if loss <= END_MISS else "does not land on its keyframe by itself"
+
+
+def _time(frame: int, fps: int) -> str:
+    return f"{frame / fps:.1f} s"
 
 
 def _say_way(way: Way) -> str:

@@ -121,7 +121,7 @@ def options_row(number: int, options: Sequence[Option], chosen: Chosen | None, *
     cells = "".join(
         f'<button type="button" data-do="pick" data-i="{number - 1}" data-n="{n}" aria-pressed="{str(one.taken).lower()}" '
         f'aria-label="Option {n} of {len(options)} for stage {number}{_aloud(one.match)}"{"" if one.picture else " disabled"}>'
-        f"{_thumb(one.picture)}<bdi>{'–' if one.match is None else f'{one.match:.2f}'}</bdi></button>"
+        f"{_thumb(one.picture)}<bdi data-said>{'–' if one.match is None else f'{one.match:.2f}'}</bdi></button>"
         for n, one in enumerate(options, 1)
     )
     free = (
@@ -136,7 +136,7 @@ def options_row(number: int, options: Sequence[Option], chosen: Chosen | None, *
 def _how(chosen: Chosen) -> str:
     taken = chosen.pick + 1
     if chosen.tie:
-        return f"A tie: option {taken} is the first of those alike"
+        return f"Too close to call: option {taken} is taken"
     return f"Option {taken} is best by {chosen.margin:.2f}"
 
 

@@ -82,7 +82,7 @@ class CreatePage:
         self.effort = gr.Radio(
             effort_choices(self.desk, PictureForm(EXAMPLE, SQUARE, 1, "auto", USUAL, "", True, "", "", "", (), {}), None),
             value=USUAL,
-            label="Quality, with time and memory here",
+            label="Quality, and what it takes here",
             elem_id="f_preset",
             elem_classes="seg",
             interactive=True,

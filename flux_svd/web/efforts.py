@@ -17,12 +17,14 @@ USUAL: Preset = "balanced"
 
 
 def effort_choices(desk: Desk, form: PictureForm, plan: Plan | None) -> list[tuple[str, str]]:
-    """Return the choices, each with time and memory of the plan that choosing it would give.
+    """Return the choices, each with the time of the plan that choosing it would give, and its memory where they differ in it.
 
     Args:
         plan: of the form as it stands, for the effort that is chosen; None where it has none.
     """
-    return [(_label(name, plan if name == form.preset else _plan_of(desk, form, name)), name) for name in get_args(Preset)]
+    plans = {name: plan if name == form.preset else _plan_of(desk, form, name) for name in get_args(Preset)}
+    alike = len({format_gib(one.peak_bytes) for one in plans.values() if one}) == 1  # then it is said once, with the plan
+    return [(_label(name, one, alike), name) for name, one in plans.items()]
 
 
 def _plan_of(desk: Desk, form: PictureForm, name: Preset) -> Plan | None:
@@ -33,8 +35,8 @@ def _plan_of(desk: Desk, form: PictureForm, name: Preset) -> Plan | None:
         return None
 
 
-def _label(name: Preset, plan: Plan | None) -> str:
+def _label(name: Preset, plan: Plan | None, alike: bool) -> str:
     if plan is None:
-        return f"{name.capitalize()}\n–\n–"
+        return f"{name.capitalize()}\n–" + ("" if alike else "\n–")
     seconds = "not timed yet" if plan.seconds is None else "at once" if not plan.seconds else parts.seconds_words(plan.seconds)
-    return f"{name.capitalize()}\n{seconds}\n{format_gib(plan.peak_bytes)}"
+    return f"{name.capitalize()}\n{seconds}" + ("" if alike else f"\n{format_gib(plan.peak_bytes)}")

@@ -152,12 +152,14 @@ def export_form(address: str, film: VideoRecipe) -> str:
     return (
         f'<details class="told"><summary>Export</summary><form data-export="{esc(address.split("/")[1])}"><div class="fields">'
         f'<label class="field"><span class="label">Kind of file</span><select name="format">{options}</select></label>'
-        '<label class="field"><span class="label">Quality (crf), smaller is better</span>'
+        '<label class="field"><span class="label">Compression, lower keeps more detail</span>'
         '<input name="crf" type="number" min="0" step="1"></label>'
         '<label class="field"><span class="label">Frames a second</span>'
         f'<input name="fps" type="number" min="1" step="1" placeholder="{film.fps}"></label>'
-        '<label class="field"><span class="label">Sound, cut to the length of the film</span>'
-        '<input name="sound" type="file" accept="audio/*,video/mp4,video/webm"></label>'
+        '<div class="field"><span class="label">Sound, cut to the length of the film</span><div class="give">'
+        '<input name="sound" type="file" accept="audio/*,video/mp4,video/webm" aria-label="Sound, cut to the length of the film">'
+        '<span>Drop a file, or click to choose one</span>'
+        '<button type="button" class="do icb i-bin" data-ungive aria-label="Remove the sound" hidden></button></div></div>'
         '<label class="tick"><input name="densify" type="checkbox">'
         "<span>Twice the frames, guessed between the others</span></label>"
         '<button type="submit" class="do edge">Export</button></div><p class="small" role="status"></p></form></details>'

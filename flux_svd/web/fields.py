@@ -15,6 +15,7 @@ from flux_svd.presets import Preset, Shape
 from flux_svd.recipe import ImageRecipe
 from flux_svd.request import ImageRequest, VideoRequest, describe_bounds
 from flux_svd.web.desk import Desk
+from flux_svd.web.i18n import translate
 
 SQUARE = "1:1"
 COUNTS = (1, 2, 4)
@@ -105,8 +106,8 @@ def extra_of(request: ImageRequest, spec: ModelSpec) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name not in _IN_THE_FORM - hidden}
 
 
-def model_choices(ready: Sequence[ModelSpec], best: ModelSpec) -> list[tuple[str, str]]:
-    return [(f"Best here: {best.title}", "auto"), *((spec.title, spec.name) for spec in ready)]
+def model_choices(ready: Sequence[ModelSpec], best: ModelSpec, language: str = "en") -> list[tuple[str, str]]:
+    return [(translate("Best here: {name}", language, name=best.title), "auto"), *((spec.title, spec.name) for spec in ready)]
 
 
 def image_fields(desk: Desk, form: PictureForm) -> dict[str, Any]:

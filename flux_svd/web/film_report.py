@@ -1,18 +1,21 @@
-"""What a finished film's report says: for the strip a word at each join and transition, and as a list of numbers with words."""
+"""What a finished film's report says: for the strip a word at each join and transition; verdicts, with the figures folded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flux_svd.metrics.film import BLEND_LIMIT, STEP_LIMIT
+from flux_svd.metrics.film import BLEND_LIMIT, SMOOTH, STEP_LIMIT, report_from_json
 from flux_svd.web.parts import esc
 
 
-def joins_of(report: Mapping[str, Any], positions: Sequence[int]) -> list[str]:
-    """Return for each keyframe, first to last, how the film joins there in words; "" at both ends and where it is not told."""
-    told = {row["frame"]: row for row in report.get("joins", ())}
-    return [f"Join {told[at]['join_ratio']:.2f}, hold {told[at]['hold']:.2f}" if at in told else "" for at in positions]
+def joins_of(report: Mapping[str, Any], positions: Sequence[int]) -> list[tuple[str, str]]:
+    """Return for each keyframe, first to last, how the film joins there in words and in figures; "" where it is not told."""
+    if not report.get("joins"):
+        return [("", "")] * len(positions)
+    told = report_from_json(report)
+    found = {join.frame: (told.judge(join), f"Join {join.join_ratio:.2f}, hold {join.hold:.2f}") for join in told.joins}
+    return [(_joined(*found[at]) if at in found else ("", "")) for at in positions]
 
 
 def verdicts_of(report: Mapping[str, Any]) -> list[str]:
@@ -20,18 +23,26 @@ def verdicts_of(report: Mapping[str, Any]) -> list[str]:
     return [_verdict(row) for row in report.get("ways", ())]
 
 
-def report_list(report: Mapping[str, Any]) -> str:
-    """Return the report as a folded list, or "" where there is none: each number with what it says."""
+def report_list(report: Mapping[str, Any], fps: int) -> str:
+    """Return the report folded, or "" where there is none: what was found in plain words, then the figures, folded again."""
     rows = "".join(_row(sentence) for sentence in report.get("words", ()))
     if not rows:
         return ""
-    return f'<details class="told"><summary>Film report</summary><ul class="facts">{rows}</ul></details>'
+    found = "".join(f"<li>{esc(finding)}</li>" for finding in report_from_json(report).findings(fps))
+    return (
+        f'<details class="told"><summary>Film report</summary><ul class="finds">{found}</ul>'
+        f'<details class="figures"><summary>Figures</summary><ul class="facts">{rows}</ul></details></details>'
+    )
 
 
 def split(sentence: str) -> tuple[str, str]:
     """Return what a sentence of the report is about, and what it says."""
     about, _, says = sentence.partition(": ")
     return about, says
+
+
+def _joined(words: str, figures: str) -> tuple[str, str]:
+    return ("smooth" if words == SMOOTH else words), figures
 
 
 def _row(sentence: str) -> str:

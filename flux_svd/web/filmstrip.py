@@ -45,12 +45,13 @@ class Way:
 
 @dataclass(frozen=True)
 class Key:
-    """One keyframe on the strip: its number and stage's name, its picture where it is drawn, and how the film joins there."""
+    """One keyframe on the strip: its number and stage's name, its picture where it is drawn, how the film joins there in words
+    and in figures."""
 
     number: int
     name: str
     picture: str = ""
-    join: str = ""
+    join: tuple[str, str] = ("", "")
 
 
 def draw_strip(keys: Sequence[Key], ways: Sequence[Way], width: int, height: int) -> str:
@@ -59,8 +60,9 @@ def draw_strip(keys: Sequence[Key], ways: Sequence[Way], width: int, height: int
         if index:
             cells.append(_way(ways[index - 1], index, keys[index - 1].number, key.number))
         shown = key.picture or '<div class="ghost"></div>'
-        join = f'<span class="join">{esc(key.join)}</span>' if key.join else ""
-        name = f'<div class="cap"><span>{key.number} &ensp;<bdi>{esc(key.name)}</bdi></span>{join}</div>'
+        words, figures = key.join
+        join = f'<span class="join" title="{esc(figures)}">{esc(words)}</span>' if words else ""
+        name = f'<div class="cap"><span>{key.number} &ensp;<bdi data-said>{esc(key.name)}</bdi></span>{join}</div>'
         cells.append(f'<div class="k">{shown}<div class="st"></div>{name}</div>')
     ratio = f'style="--ratio:{width}/{height}"'
     return f'<div class="strip" tabindex="0" role="region" aria-label="Film strip" {ratio}>{"".join(cells)}</div>'

@@ -30,6 +30,7 @@ from flux_svd.recipe import VideoRecipe, recipe_from_json
 from flux_svd.results import sidecar_of
 from flux_svd.web import query
 from flux_svd.web.desk import image_models_in
+from flux_svd.web.details import made_with
 from flux_svd.web.owner import may_list, owner_of
 from flux_svd.web.shelf import Shelf
 from flux_svd.web.thumbs import Thumbs
@@ -101,6 +102,7 @@ class LibraryRoutes:
             **self._shown(item, owner),
             "name": path.name, "bytes": path.stat().st_size if path.is_file() else 0, "sha256": sidecar.get("sha256", ""),
             "request": _exact(_compact(sidecar.get("request", {}))), "recipe": _exact(recipe), "run": run,
+            "made_with": made_with(recipe),
             "placement": sidecar.get("placement"), "job": item.job,
             "keyframes": [self._shown(library.item(one), owner) for one in beside],
             "can_refer": any("references" in one.obeys for one in image_models_in(self._home)),

@@ -123,7 +123,8 @@ def style_sheet() -> str:
     icons = ";".join(f"--i-{name}:{_mask(body)}" for name, body in _ICONS.items())
     classes = "".join(f".i-{name}{{--i:var(--i-{name})}}" for name in _ICONS)
     sizes = f"--small:{SMALL};--body:{BODY};--large:{LARGE}"
-    tokens = f":root{{{_variables(LIGHT)};{icons};{sizes}}}.dark{{{_variables(DARK)}}}"
+    scheme = ":root{color-scheme:light}:root:has(.dark),.dark{color-scheme:dark}"  # native parts of fields
+    tokens = f":root{{{_variables(LIGHT)};{icons};{sizes}}}.dark{{{_variables(DARK)}}}{scheme}"
     return tokens + classes + _glyphs() + (STATIC / "look.css").read_text("utf-8")
 
 

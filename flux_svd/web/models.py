@@ -63,11 +63,11 @@ class ModelRoutes:
         return JSONResponse({**told, "manages": may_manage(request)}, headers={"Cache-Control": "no-store"})
 
     def tell(self) -> dict[str, Any]:
-        """Return every model with what is known of it here, those that fit first."""
+        """Return every model with what is known of it here, those that are ready first; memory that comes and goes moves none."""
         inventory, budget = weights.read_inventory(self._home), self._machine.budget()
         free = weights.cache_disk_free()
         rows = [self._row(spec, inventory, budget, free) for spec in MODELS.values()]
-        rows.sort(key=lambda row: (row["state"] != "ready", not row["fits"]))
+        rows.sort(key=lambda row: row["state"] != "ready")
         return {"models": rows, "disk_free": free, "loaded": self._machine.is_warm()}
 
     def _row(self, spec: ModelSpec, inventory: Inventory, budget: Budget, free: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -10,14 +11,14 @@ from flux_svd import again
 from flux_svd.errors import FluxSvdError
 from flux_svd.recipe import ImageRecipe
 from flux_svd.request import ImageRequest, VideoRequest
-from flux_svd.web import parts, reopen
+from flux_svd.web import fields, parts, reopen
 from flux_svd.web.api import add_endpoints
 from flux_svd.web.board import Board
 from flux_svd.web.create import CreatePage
 from flux_svd.web.desk import Desk, visitor_of
 from flux_svd.web.drawer import build_drawer, opener
 from flux_svd.web.exports import ExportRoutes
-from flux_svd.web.i18n import mark_texts
+from flux_svd.web.i18n import language_of, mark_texts
 from flux_svd.web.library_tab import build_library, connect_library
 from flux_svd.web.models import build_models
 from flux_svd.web.parts import QUIET, Update, esc, show
@@ -48,7 +49,8 @@ def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
         quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         begun = reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))
         # The job that is watched comes first; the rest is told one after the other.
-        told = begun.then(*create.looking, **quick).then(*video.looking, **quick)
+        told = begun.then(_models_in_words(desk), None, [create.model, video.model], **quick)
+        told = told.then(*create.looking, **quick).then(*video.looking, **quick)
         told = told.then(create.read_prompt, [create.prompt, create.model], create.about, **quick)
         told = told.then(video.filling.refreshed, None, video.filling.method, **quick)
         told.then(lambda: bar_words(desk), None, bar, **quick)
@@ -69,6 +71,16 @@ def bar_words(desk: Desk) -> str:
         f'<span class="long">{state[1]}</span></span>'
         f"{opener(desk.queue_words(), lasting=desk.work.lasting)}</div></div>"
     )
+
+
+def _models_in_words(desk: Desk) -> Callable[[gr.Request], list[Any]]:
+    def say(request: gr.Request) -> list[Any]:
+        """Return both lists of models in the browser's language; what stands chosen in a list is out of the script's reach."""
+        language = language_of(request.headers.get("accept-language", ""))
+        choices = fields.model_choices(desk.image_models(), desk.resolve("auto"), language)
+        return [gr.Dropdown(choices=choices), gr.Dropdown(choices=choices)]
+
+    return say
 
 
 def _way_to_run(desk: Desk) -> str:

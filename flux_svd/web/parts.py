@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 _FIELD_NAMES = {"negative_prompt": "Negative prompt", "video_model": "Video model", "fps": "Frames a second"}
 _BANDS = ((0.40, "excellent"), (0.30, "good"), (0.20, "acceptable"))  # of clip-vit-b-32 alone
+_PLACED = re.compile(r"P\d+: (.+) on (\w+), (.+)")  # the rung's number is for the command line
 _DOING = {
     "wait": "Waiting",
     "load": "Loading the model",
@@ -107,6 +109,11 @@ def part_of(progress: Progress) -> float:
 
 def problem(error: FluxSvdError, ids: Mapping[str, str] | None = None) -> str:
     """Return the message of a refused wish; the page marks the field it names (`ids`: field to id where they differ)."""
+    if isinstance(error, InvalidRequest) and error.field.rpartition(".")[2] == "prompt" and not error.value.strip("'\" "):
+        where = (ids or {}).get(error.field, error.field).replace(".", "-")
+        stage = f"{esc(_field_name(error.field))}: " if "." in error.field else ""
+        said = "<span>Write what you want to see.</span>"
+        return f'<div role="alert" class="small bad" data-bad="{esc(where)}">{stage}{said}</div>'
     if isinstance(error, InvalidRequest):
         where = (ids or {}).get(error.field, error.field).replace(".", "-")
         return (
@@ -189,17 +196,27 @@ def notes_of(run: RunFacts) -> list[str]:
 def plan_facts(plan: Plan) -> str:
     """Return the plan's decisions as a list: what, value, why."""
     rows = "".join(
-        f"<li><span>{esc(note.what.capitalize())}</span><bdi data-said>{esc(note.value)}</bdi><i>{esc(note.why)}</i></li>"
+        f"<li><span>{esc(note.what.capitalize())}</span><bdi data-said>{esc(placed_words(note.value))}</bdi>"
+        f"<i>{esc(note.why)}</i></li>"
         for note in plan.decisions
+        if note.what != "attention slicing"  # it never has an effect: for the command line, where it is an option
     )
     return f'<ul class="facts">{rows}</ul>'
 
 
+def placed_words(value: str) -> str:
+    """Return "pocket-flux · CPU · resident" for a placement as plans name it; other values stay."""
+    hit = _PLACED.fullmatch(value)
+    return f"{hit[1]} · {hit[2].upper()} · {hit[3]}" if hit else value
+
+
 def plan_line(plan: Plan, desk: Desk) -> str:
-    """Return "About 4 s, 0.2 of 11.3 GiB"."""
+    """Return "About 4 s, 6.2 of 11.3 GiB", of a small model "About 4 s, 54 MiB of memory"."""
     about = f"About {seconds_words(plan.seconds)}" if plan.seconds else "At once"  # what was made before takes no time
     time = "Time known after the first run" if plan.seconds is None else about
-    memory = f"{plan.peak_bytes / GIB:.1f} of {format_gib(desk.budget().device_bytes)}"
+    there = desk.budget().device_bytes
+    is_small = plan.peak_bytes < GIB / 2  # then how much there is does not matter
+    memory = f"{format_gib(plan.peak_bytes)} of memory" if is_small else f"{plan.peak_bytes / GIB:.1f} of {format_gib(there)}"
     return f'<div class="quiet">{time}, {memory}. <span class="keys">Ctrl+Enter starts, Esc stops.</span></div>'
 
 

@@ -1,6 +1,5 @@
 """What plans and refusals say, as the page shows it: English, then Spanish, French, German and Chinese. Data only.
 
-The English ones stand in the planner, the placing of models and the bounds of requests; a sentence there that is missing here is
 shown in English. Parts joined by semicolons are told one by one.
 """
 
@@ -19,7 +18,6 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Step cache": ("Caché de pasos", "Cache des étapes", "Schrittspeicher", "步骤缓存"),
     "Model file": ("Archivo del modelo", "Fichier du modèle", "Modelldatei", "模型文件"),
     "Text encoder": ("Codificador de texto", "Encodeur de texte", "Text-Encoder", "文本编码器"),
-    "Attention slicing": ("Atención por partes", "Attention par tranches", "Attention in Stücken", "注意力切片"),
     "Conditioning fps": ("Ritmo pedido al modelo", "Cadence demandée", "Verlangte Bildrate", "条件帧率"),
     "Transitions": ("Transiciones", "Transitions", "Übergänge", "过渡"),
     "Passes": ("Pasadas", "Passes", "Durchgänge", "遍数"),
@@ -40,7 +38,6 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "none": ("ninguno", "aucun", "keines", "无"),
     "yes": ("sí", "oui", "ja", "是"),
     "on": ("activado", "activé", "an", "开启"),
-    "no effect": ("sin efecto", "sans effet", "ohne Wirkung", "无效果"),
     "an experiment": ("un experimento", "un essai", "ein Versuch", "实验"),
     "nothing to smooth": ("nada que suavizar", "rien à adoucir", "nichts zu glätten", "无需平滑"),
     "the first keyframe": ("el primer fotograma clave", "la première image clé", "das erste Schlüsselbild", "第一个关键帧"),
@@ -52,10 +49,6 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "{n} keyframes between": (
         "{n} fotogramas clave entre medias", "{n} images clés entre deux", "{n} Schlüsselbilder dazwischen",
         "中间有 {n} 个关键帧",
-    ),
-    "P{n}: {model} on {device}, {how}": (
-        "P{n}: {model} en {device}, {how}", "P{n} : {model} sur {device}, {how}", "P{n}: {model} auf {device}, {how}",
-        "P{n}：{model} 在 {device} 上，{how}",
     ),
     "{how}, modulation computed once": (
         "{how}, modulación calculada una vez", "{how}, modulation calculée une fois", "{how}, Modulation einmal berechnet",
@@ -345,11 +338,6 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "en {name} no cabe nada que se haya ejecutado aquí", "en {name}, rien de ce qui a tourné ici ne tient",
         "in {name} passt nichts, was hier gelaufen ist", "以 {name} 没有在此运行过的方式放得下",
     ),
-    "FLUX transformers compute attention without the full matrix": (
-        "los transformers de FLUX calculan la atención sin la matriz entera",
-        "les transformers FLUX calculent l’attention sans la matrice entière",
-        "FLUX-Transformer rechnen Attention ohne die ganze Matrix", "FLUX Transformer 计算注意力时不需完整矩阵",
-    ),
     "all of it stays on the device: about {x}": (
         "todo se queda en el dispositivo: unos {x}", "tout reste sur l’appareil : environ {x}",
         "alles bleibt auf dem Gerät: etwa {x}",
@@ -405,6 +393,82 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "{n} do not fit": ("{n} no caben", "{n} ne tiennent pas", "{n} passen nicht", "{n} 帧放不下"),
     "while decoding": ("al descodificar", "pendant le décodage", "beim Dekodieren", "解码时"),
+    # Why a model does not fit, and what would.
+    "{name} needs {x} of {kind} at {p}; {device} has {y} for it.": (
+        "{name} necesita {x} de {kind} con {p}; {device} tiene {y} para ello.",
+        "{name} demande {x} de {kind} en {p} ; {device} en offre {y}.",
+        "{name} braucht {x} {kind} bei {p}; {device} hat dafür {y}.", "{name} 以 {p} 需要 {x} {kind}；{device} 可提供 {y}。",
+    ),
+    "device memory": ("memoria del dispositivo", "mémoire de l’appareil", "Gerätespeicher", "设备内存"),
+    "host memory": ("memoria del equipo", "mémoire vive", "Arbeitsspeicher", "主机内存"),
+    "memory": ("memoria", "mémoire", "Speicher", "内存"),
+    "It fits at {n} × {m}.": ("Cabe a {n} × {m}.", "Il tient à {n} × {m}.", "Bei {n} × {m} passt es.", "以 {n} × {m} 可以放下。"),
+    "It fits with one reference fewer.": (
+        "Cabe con una referencia menos.", "Il tient avec une référence de moins.", "Mit einer Vorlage weniger passt es.",
+        "减少一张参考图即可放下。",
+    ),
+    "The best model that fits is {name}.": (
+        "El mejor modelo que cabe es {name}.", "Le meilleur modèle qui tient est {name}.",
+        "Das beste Modell, das passt, ist {name}.",
+        "放得下的最佳模型是 {name}。",
+    ),
+    "Give it more memory: close other programs, or raise --vram.": (
+        "Dele más memoria: cierre otros programas o suba --vram.",
+        "Donnez-lui plus de mémoire : fermez d’autres programmes ou augmentez --vram.",
+        "Mehr Speicher geben: andere Programme schließen oder --vram erhöhen.", "请提供更多内存：关闭其他程序，或调高 --vram。",
+    ),
+    "With {how} it takes {x}, but that is untried on such a device: add --untried.": (
+        "{how}, ocupa {x}, pero eso está sin probar en un dispositivo así: añada --untried.",
+        "{how}, il prend {x}, mais ce n’est pas essayé sur un tel appareil : ajoutez --untried.",
+        "Braucht {x} so: {how}; das ist auf solch einem Gerät unerprobt: --untried anfügen.",
+        "{how}时占用 {x}，但在此类设备上未试过：请加上 --untried。",
+    ),
+    "With consent to slightly other pixels, by {how}, it takes {x}: add --consent.": (
+        "Si acepta píxeles algo distintos, {how}, ocupa {x}: añada --consent.",
+        "Si vous acceptez des pixels un peu autres, {how}, il prend {x} : ajoutez --consent.",
+        "Sind leicht andere Pixel recht, braucht es {x} ({how}): --consent anfügen.",
+        "若允许像素略有不同（{how}），占用 {x}：请加上 --consent。",
+    ),
+    "With consent to slightly other pixels, by {how}, it takes {x}: {first}, then add --consent.": (
+        "Si acepta píxeles algo distintos, {how}, ocupa {x}: {first} y añada --consent.",
+        "Si vous acceptez des pixels un peu autres, {how}, il prend {x} : {first}, puis ajoutez --consent.",
+        "Sind leicht andere Pixel recht, braucht es {x} ({how}): {first}, dann --consent anfügen.",
+        "若允许像素略有不同（{how}），占用 {x}：先 {first}，再加上 --consent。",
+    ),
+    "With consent to slightly other pixels, by {how}, it takes {x}, untried on such a device: add --consent --untried.": (
+        "Si acepta píxeles algo distintos, {how}, ocupa {x}, sin probar en un dispositivo así: añada --consent --untried.",
+        "Si vous acceptez des pixels un peu autres, {how}, il prend {x}, non essayé sur un tel appareil : ajoutez "
+        "--consent --untried.",
+        "Sind leicht andere Pixel recht, braucht es {x} ({how}), auf solch einem Gerät unerprobt: --consent --untried anfügen.",
+        "若允许像素略有不同（{how}），占用 {x}，在此类设备上未试过：请加上 --consent --untried。",
+    ),
+    "With consent to slightly other pixels, by {how}, it takes {x}, untried on such a device: {first}, then add --consent "
+    "--untried.": (
+        "Si acepta píxeles algo distintos, {how}, ocupa {x}, sin probar en un dispositivo así: {first} y añada --consent "
+        "--untried.",
+        "Si vous acceptez des pixels un peu autres, {how}, il prend {x}, non essayé sur un tel appareil : {first}, puis "
+        "ajoutez --consent --untried.",
+        "Sind leicht andere Pixel recht, braucht es {x} ({how}), auf solch einem Gerät unerprobt: {first}, dann --consent "
+        "--untried anfügen.",
+        "若允许像素略有不同（{how}），占用 {x}，在此类设备上未试过：先 {first}，再加上 --consent --untried。",
+    ),
+    "streaming its blocks": ("con sus bloques en flujo", "en faisant passer ses blocs", "Blöcke nacheinander", "分块流式载入"),
+    "streaming its blocks and {how}": (
+        "con sus bloques en flujo y {how}", "en faisant passer ses blocs et {how}", "Blöcke nacheinander und {how}",
+        "分块流式载入并{how}",
+    ),
+    "computing its modulation once": (
+        "con su modulación calculada una vez", "en calculant sa modulation une fois", "Modulation einmal berechnet",
+        "只计算一次调制",
+    ),
+    "computing its modulation once and {how}": (
+        "con su modulación calculada una vez y {how}", "en calculant sa modulation une fois et {how}",
+        "Modulation einmal berechnet und {how}", "只计算一次调制并{how}",
+    ),
+    "keeping its transformer's weights in {x}": (
+        "con los pesos de su transformer en {x}", "en gardant les poids de son transformer en {x}",
+        "Gewichte des Transformers in {x}", "Transformer 权重用 {x} 保存",
+    ),
     # What fields accept.
     "a whole number from {n} to {m}": (
         "un número entero de {n} a {m}", "un nombre entier de {n} à {m}", "eine ganze Zahl von {n} bis {m}", "{n} 到 {m} 的整数",

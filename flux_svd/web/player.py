@@ -45,12 +45,12 @@ def film_of(plan: Plan) -> VideoRecipe:
 
 
 def total_words(plan: Plan) -> str:
-    """Return "45 frames · 12 fps · 3.75 s · about 2 min"; until steps were timed here the end says so."""
+    """Return "45 frames · 12 fps · 3.75 s · about 2 min"; until steps were timed here the end says so; made, it needs none."""
     film = film_of(plan)
     words = f"{film.frames} frames · {film.fps} fps · {_short(film.seconds_long)} s"
-    about = f"about {parts.seconds_words(plan.seconds)}" if plan.seconds else "at once"  # what was made before takes no time
-    time = "time not measured yet" if plan.seconds is None else about
-    return f"{words} · {time}"
+    if plan.seconds == 0:  # it was made before
+        return words
+    return f"{words} · " + ("time not measured yet" if plan.seconds is None else f"about {parts.seconds_words(plan.seconds)}")
 
 
 def count_label(keyframes: int) -> str:
@@ -63,8 +63,8 @@ def _short(number: float) -> str:
 
 
 def finished(made: VideoArtifact) -> str:
-    score = parts.match_words(made.run.scores, made.run.scores.get("clip_cosine"))
-    facts = [score] if score else []
+    score = parts.match_words({}, made.run.scores.get("clip_cosine"))  # the bands are those of single pictures
+    facts = [f"{score}, mean of all frames"] if score else []
     if parts.is_pocket(made.recipe.model):
         facts.append("made by pocket models")
     return parts.status(

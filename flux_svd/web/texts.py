@@ -21,6 +21,11 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Demasiados intentos. Vuelva a probar en {n} s.", "Trop d’essais. Réessayez dans {n} s.",
         "Zu viele Versuche. In {n} s noch einmal.", "尝试次数过多。请在 {n} 秒后重试。",
     ),
+    # Names that Gradio gives in English.
+    "Click to upload or drop files": (
+        "Haga clic o suelte archivos", "Cliquez ou déposez des fichiers", "Klicken oder Dateien ablegen", "点击上传或拖入文件",
+    ),
+    "File upload": ("Subir un archivo", "Envoi d’un fichier", "Datei hochladen", "上传文件"),
     # The bar.
     "Create": ("Crear", "Créer", "Bild", "创作"),
     "Video": ("Vídeo", "Vidéo", "Film", "视频"),
@@ -57,7 +62,6 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Resume it when that is mended.": (
         "Reanúdelo cuando esté arreglado.", "Reprenez quand c’est réparé.", "Fortsetzen, wenn das behoben ist.", "问题解决后继续。",
     ),
-    "Resume it.": ("Reanúdelo.", "Reprenez-le.", "Fortsetzen.", "继续任务。"),
     "Retry it; what was finished is kept.": (
         "Reinténtelo; lo terminado se conserva.", "Réessayez ; ce qui est fini est gardé.", "Noch einmal versuchen; Fertiges bleibt.",
         "请重试；已完成的部分会保留。",
@@ -83,9 +87,8 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Guidance": ("Fidelidad", "Guidage", "Textnähe", "引导强度"),
     "Negative prompt": ("Qué evitar", "À éviter", "Was fehlen soll", "反向提示词"),
     "what to avoid": ("lo que no debe salir", "ce qui ne doit pas apparaître", "was nicht vorkommen soll", "不希望出现的内容"),
-    "Quality, with time and memory here": (
-        "Calidad, con tiempo y memoria aquí", "Qualité, avec durée et mémoire ici", "Qualität, mit Dauer und Speicher hier",
-        "质量（含本机用时和内存）",
+    "Quality, and what it takes here": (
+        "Calidad, y lo que cuesta aquí", "Qualité, et ce qu’elle coûte ici", "Qualität, und was sie hier braucht", "质量及其在本机的开销",
     ),
     "not timed yet": ("sin medir", "pas mesurée", "noch offen", "尚未计时"),
     "at once": ("al momento", "aussitôt", "sofort", "立即"),
@@ -259,8 +262,17 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "por un error del programa; su registro dice cuál", "par une erreur du programme ; son journal dit laquelle",
         "durch einen Fehler im Programm; sein Protokoll sagt, welchen", "程序出错；详情见日志",
     ),
+    "Write what you want to see.": (
+        "Escriba lo que quiere ver.", "Écrivez ce que vous voulez voir.", "Schreiben Sie, was Sie sehen möchten.", "请写下您想看到的内容。",
+    ),
     "is not accepted. Allowed: {what}.": (
         "no se admite. Permitido: {what}.", "n’est pas accepté. Permis : {what}.", "geht nicht. Erlaubt: {what}.", "不被接受。允许：{what}。",
+    ),
+    "About {t}, {x} of memory.": ("Unos {t}, {x} de memoria.", "Environ {t}, {x} de mémoire.", "Etwa {t}, {x} Speicher.", "约 {t}，内存 {x}。"),
+    "At once, {x} of memory.": ("Al momento, {x} de memoria.", "Aussitôt, {x} de mémoire.", "Sofort, {x} Speicher.", "立即，内存 {x}。"),
+    "Time known after the first run, {x} of memory.": (
+        "El tiempo se sabrá tras la primera vez; {x} de memoria.", "Durée connue après la première fois ; {x} de mémoire.",
+        "Dauer nach dem ersten Mal bekannt; {x} Speicher.", "首次运行后可知用时；内存 {x}。",
     ),
     "About {t}, {m} of {n} GiB.": (
         "Unos {t}, {m} de {n} GiB.", "Environ {t}, {m} sur {n} Gio.", "Etwa {t}, {m} von {n} GiB.", "约 {t}，{m}/{n} GiB。",
@@ -286,6 +298,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "made by pocket models": ("hecho por modelos de bolsillo", "fait par des modèles de poche", "von Taschenmodellen", "由口袋模型生成"),
     "Match {v}": ("Acierto {v}", "Accord {v}", "Treffer {v}", "匹配度 {v}"),
+    "mean of all frames": ("media de todos los fotogramas", "moyenne de toutes les images", "Mittel aller Bilder", "所有帧的平均"),
     "Match {v}, {word}": ("Acierto {v}, {word}", "Accord {v}, {word}", "Treffer {v}, {word}", "匹配度 {v}，{word}"),
     "excellent": ("excelente", "excellent", "ausgezeichnet", "极佳"),
     "good": ("bueno", "bon", "gut", "良好"),
@@ -354,6 +367,34 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Redo": ("Rehacer", "Refaire", "Neu", "重做"),
     "as the film": ("la de la película", "celle du film", "wie der Film", "与影片相同"),
     "Not drawn yet": ("Sin dibujar", "Pas encore dessinée", "Noch nicht gezeichnet", "尚未绘制"),
+    "Left": ("Izquierda", "Gauche", "Links", "左"),
+    "Right": ("Derecha", "Droite", "Rechts", "右"),
+    "Center": ("Centro", "Centre", "Mitte", "中"),
+    "Top": ("Arriba", "Haut", "Oben", "上"),
+    "Bottom": ("Abajo", "Bas", "Unten", "下"),
+    "Top left": ("Arriba a la izquierda", "En haut à gauche", "Oben links", "左上"),
+    "Top right": ("Arriba a la derecha", "En haut à droite", "Oben rechts", "右上"),
+    "Bottom left": ("Abajo a la izquierda", "En bas à gauche", "Unten links", "左下"),
+    "Bottom right": ("Abajo a la derecha", "En bas à droite", "Unten rechts", "右下"),
+    "Between the {a} and the {b}": ("Entre {a} y {b}", "Entre {a} et {b}", "Zwischen {a} und {b}", "{a}与{b}之间"),
+    "Between the {a} and the {b}, nearer to the {c}": (
+        "Entre {a} y {b}, más cerca de {c}", "Entre {a} et {b}, plus près de {c}", "Zwischen {a} und {b}, näher bei {c}",
+        "{a}与{b}之间，靠近{c}",
+    ),
+    "left": ("izquierda", "gauche", "links", "左"),
+    "right": ("derecha", "droite", "rechts", "右"),
+    "center": ("centro", "centre", "Mitte", "中"),
+    "top": ("arriba", "haut", "oben", "上"),
+    "bottom": ("abajo", "bas", "unten", "下"),
+    "top left": ("arriba a la izquierda", "haut gauche", "oben links", "左上"),
+    "top right": ("arriba a la derecha", "haut droite", "oben rechts", "右上"),
+    "bottom left": ("abajo a la izquierda", "bas gauche", "unten links", "左下"),
+    "bottom right": ("abajo a la derecha", "bas droite", "unten rechts", "右下"),
+    "In the first moment": ("En el primer momento", "Au premier instant", "Im ersten Moment", "最初一刻"),
+    "A little later": ("Un poco después", "Un peu plus tard", "Etwas später", "稍后"),
+    "In the middle of the scene": ("En mitad de la escena", "Au milieu de la scène", "Mitten in der Szene", "场景中间"),
+    "Near the end": ("Cerca del final", "Vers la fin", "Gegen Ende", "临近结尾"),
+    "In the last moment": ("En el último momento", "Au dernier instant", "Im letzten Moment", "最后一刻"),
     "Film strip": ("Tira de película", "Pellicule", "Filmstreifen", "胶片条"),
     "Transition {n} to {m}": ("Transición {n} a {m}", "Transition {n} à {m}", "Übergang {n} zu {m}", "过渡 {n} 至 {m}"),
     "Keyframe {n}": ("Fotograma clave {n}", "Image clé {n}", "Schlüsselbild {n}", "关键帧 {n}"),
@@ -442,9 +483,9 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Que elijan las notas para la escena {n}", "Laisser les notes choisir pour la scène {n}", "Die Werte für Szene {n} wählen lassen",
         "由评分选择阶段 {n}",
     ),
-    "A tie: option {n} is the first of those alike": (
-        "Empate: la opción {n} es la primera de las iguales", "Égalité : l’option {n} est la première des ex æquo",
-        "Gleichstand: Entwurf {n} ist der erste der gleich guten", "难分高下：候选 {n} 是同分中的第一个",
+    "Too close to call: option {n} is taken": (
+        "Demasiado igualado: se toma la opción {n}", "Trop serré pour trancher : l’option {n} est prise",
+        "Zu knapp zum Entscheiden: Entwurf {n} wird genommen", "难分高下：采用候选 {n}",
     ),
     "Option {n} is best by {v}": (
         "La opción {n} gana por {v}", "L’option {n} l’emporte de {v}", "Entwurf {n} ist um {v} besser", "候选 {n} 领先 {v}",
@@ -470,6 +511,38 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "time not measured yet": ("tiempo aún sin medir", "durée pas encore mesurée", "Dauer noch nicht gemessen", "用时尚未测量"),
     "Join {a}, hold {b}": ("Unión {a}, pausa {b}", "Raccord {a}, arrêt {b}", "Anschluss {a}, Halt {b}", "衔接 {a}，停顿 {b}"),
+    "smooth": ("suave", "fluide", "fließend", "流畅"),
+    "Figures": ("Cifras", "Chiffres", "Zahlen", "数值"),
+    "Hardly anything moves.": ("Casi nada se mueve.", "Presque rien ne bouge.", "Kaum etwas bewegt sich.", "几乎没有运动。"),
+    "No jump.": ("Sin saltos.", "Aucun saut.", "Kein Sprung.", "没有跳跃。"),
+    "One jump, at {t}.": ("Un salto, a los {t}.", "Un saut, à {t}.", "Ein Sprung, bei {t}.", "一处跳跃，在 {t}。"),
+    "{n} jumps, the first at {t}.": (
+        "{n} saltos, el primero a los {t}.", "{n} sauts, le premier à {t}.", "{n} Sprünge, der erste bei {t}.",
+        "{n} 处跳跃，第一处在 {t}。",
+    ),
+    "From {a} to {b} it looks like a cross-fade.": (
+        "De {a} a {b} parece un fundido.", "De {a} à {b}, on dirait un fondu.", "Von {a} bis {b} sieht es nach Überblendung aus.",
+        "{a} 至 {b} 看起来像叠化。",
+    ),
+    "At the keyframe at {t}: {words}.": (
+        "En el fotograma clave a los {t}: {words}.", "À l’image clé à {t} : {words}.", "Am Schlüsselbild bei {t}: {words}.",
+        "{t} 处的关键帧：{words}。",
+    ),
+    "All keyframes are met exactly.": (
+        "Todos los fotogramas clave se alcanzan con exactitud.", "Toutes les images clés sont atteintes exactement.",
+        "Alle Schlüsselbilder werden genau getroffen.", "所有关键帧均准确到达。",
+    ),
+    "{n} of {m} keyframes are not met exactly.": (
+        "{n} de {m} fotogramas clave no se alcanzan con exactitud.", "{n} images clés sur {m} ne sont pas atteintes exactement.",
+        "{n} von {m} Schlüsselbildern werden nicht genau getroffen.", "{m} 个关键帧中有 {n} 个未准确到达。",
+    ),
+    "A flash at {t}.": ("Un destello a los {t}.", "Un éclair à {t}.", "Ein Aufblitzen bei {t}.", "{t} 处有闪光。"),
+    "The brightness flickers.": ("El brillo parpadea.", "La luminosité scintille.", "Die Helligkeit flackert.", "亮度闪烁。"),
+    "The brightness is steady.": (
+        "El brillo es estable.", "La luminosité est stable.", "Die Helligkeit ist gleichmäßig.", "亮度稳定。",
+    ),
+    "The subject changes at {t}.": ("El motivo cambia a los {t}.", "Le sujet change à {t}.", "Das Motiv ändert sich bei {t}.", "主体在 {t} 发生变化。"),
+    "The subject stays alike.": ("El motivo se mantiene.", "Le sujet reste semblable.", "Das Motiv bleibt gleich.", "主体保持一致。"),
     "Film report": ("Informe de la película", "Rapport du film", "Bericht über den Film", "影片报告"),
     "motion {v} grey levels a frame": (
         "movimiento: {v} niveles de gris por fotograma", "mouvement : {v} niveaux de gris par image", "Bewegung: {v} Graustufen je Bild",
@@ -595,12 +668,14 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "Export": ("Exportar", "Exporter", "Ausgeben", "导出"),
     "Kind of file": ("Tipo de archivo", "Type de fichier", "Dateiart", "文件类型"),
-    "Quality (crf), smaller is better": (
-        "Calidad (crf), menor es mejor", "Qualité (crf), plus petit est mieux", "Qualität (crf), kleiner ist besser", "质量（crf），越小越好",
+    "Compression, lower keeps more detail": (
+        "Compresión: menos conserva más detalle", "Compression : moins garde plus de détails", "Kompression: weniger lässt mehr Feinheiten",
+        "压缩：数值越低细节越多",
     ),
     "Sound, cut to the length of the film": (
         "Sonido, cortado a la duración", "Son, coupé à la durée du film", "Ton, auf die Filmlänge gekürzt", "声音，按影片长度截取",
     ),
+    "Remove the sound": ("Quitar el sonido", "Retirer le son", "Ton entfernen", "移除声音"),
     "Twice the frames, guessed between the others": (
         "El doble de fotogramas, adivinados entre los demás", "Deux fois plus d’images, devinées entre les autres",
         "Doppelt so viele Bilder, dazwischen geraten", "帧数加倍，中间帧为推测",
@@ -684,8 +759,11 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "File": ("Archivo", "Fichier", "Datei", "文件"),
     "Licence": ("Licencia", "Licence", "Lizenz", "许可"),
     "Provenance": ("Origen", "Provenance", "Herkunft", "来源"),
-    "made by a model": ("hecho por un modelo", "fait par un modèle", "von einem Modell gemacht", "由模型生成"),
-    "Request": ("Petición", "Demande", "Wunsch", "请求"),
+    "made by a model, and marked so in the file": (
+        "hecho por un modelo, y así marcado en el archivo", "fait par un modèle, et marqué comme tel dans le fichier",
+        "von einem Modell gemacht und in der Datei so gekennzeichnet", "由模型生成，并已在文件中标明",
+    ),
+    "How it was made": ("Cómo se hizo", "Comment cela a été fait", "Wie es entstand", "如何生成"),
     "Where the pictures meet": (
         "Dónde se juntan las imágenes", "Où les images se rejoignent", "Wo die Bilder sich treffen", "两图分界位置",
     ),
@@ -719,6 +797,11 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "分块流式载入，其中 {n} 块常驻",
     ),
     "Accept the licence": ("Aceptar la licencia", "Accepter la licence", "Lizenz annehmen", "接受许可"),
+    "You agree to the {licence} as it stands.": (
+        "Acepta {licence} tal como está.", "Vous acceptez {licence} telle quelle.", "Sie nehmen {licence} an, wie sie dasteht.",
+        "您同意 {licence} 的现有条款。",
+    ),
+    "Accept": ("Aceptar", "Accepter", "Annehmen", "接受"),
     "Accepted; the time is noted.": (
         "Aceptada; queda anotada la hora.", "Acceptée ; l’heure est notée.", "Angenommen; die Zeit ist vermerkt.", "已接受并记录时间。",
     ),

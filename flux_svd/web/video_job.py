@@ -247,7 +247,7 @@ class FilmJob:
         board = replace(
             board, drawn={**board.drawn, **drawn}, ways={**board.ways, **ways}, choices={**board.choices, **choices},
             made=(names, report), player=player(made, address, self.desk.address(made.keyframes[0], seen.visitor)), acts=acts,
-            more=export_form(address, recipe) + report_list(report),
+            more=export_form(address, recipe) + report_list(report, recipe.fps),
         )  # fmt: skip
         return _with_pairs(board, seen.film, scores.get("pairs") or ())
 

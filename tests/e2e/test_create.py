@@ -104,7 +104,7 @@ def test_an_effort_shows_what_it_sets_and_typed_steps_go_before_it(open_: Callab
     expect(page.locator("#c_line")).to_contain_text("128 × 128 · 5 steps")
     expect(page.locator("#f_preset input[value=best]")).to_be_checked()
     run(page, "#gen", "Done")
-    expect(page.locator("#f_preset label:has-text('Balanced')")).to_contain_text(re.compile(r"\d+ s\s+\d+ MiB"))  # timed by now
+    expect(page.locator("#f_preset label:has-text('Balanced')")).to_contain_text(re.compile(r"\d+ s"))  # timed by now
     page.click("#f_preset label:has-text('Draft')")
     expect(page.locator("#f_steps input")).to_have_value("")
     expect(page.locator("#c_line")).to_contain_text("4 steps")

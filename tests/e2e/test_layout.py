@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from flux_svd.web.exports import export_form
 from tests.e2e.browser import open_page
+from tests.e2e.steps import run
+
+if TYPE_CHECKING:
+    from flux_svd.recipe import VideoRecipe
 
 pytestmark = pytest.mark.e2e
 
@@ -131,6 +139,86 @@ def test_the_film_stays_in_sight_while_its_settings_are_read(page: Page) -> None
     page.evaluate("scrollTo(0, 260)")  # where the column ends, the status under the film is not covered by it
     assert page.locator("#v_see .under").evaluate(BOX)["top"] >= page.locator("#v_mon").evaluate(BOX)["bottom"]
     page.evaluate("scrollTo(0, 0)")
+
+
+def test_the_figures_of_a_choice_look_unlike_its_name_on_every_line(page: Page) -> None:
+    show(page, "Video")
+    size = "e => parseFloat(getComputedStyle(e).fontSize)"
+    names, figures = page.locator("#f_keyframes label span"), page.locator("#f_keyframes label small")
+    assert names.all_inner_texts() == ["2\n1.92 s", "3\n3.75 s", "4\n5.58 s", "5\n7.42 s"]
+    assert {names.nth(n).evaluate(size) for n in range(4)} == {16}
+    assert {figures.nth(n).evaluate(size) for n in range(4)} == {13}
+    write = "words => { document.querySelector('#f_keyframes label span').firstChild.nodeValue = words; }"
+    page.evaluate(write, "a name of several words that wraps\n9 s")
+    expect(figures.first).to_have_text("9 s")
+    assert figures.first.evaluate("e => e.parentElement.firstChild.nodeValue") == "a name of several words that wraps"
+    page.evaluate(write, "2\n1.92 s")
+
+
+def test_nothing_moves_when_a_picture_comes(page: Page) -> None:
+    show(page, "Create")
+    before = [page.locator(where).evaluate(BOX)["top"] for where in ("#c_set", "#pic")]
+    run(page, "#gen", "Done")
+    page.evaluate(SETTLED)
+    shown = "all => all.filter((e) => e.checkVisibility()).map((e) => e.getBoundingClientRect().top)"
+    tops = page.eval_on_selector_all("#c_acts .do", shown)
+    assert len(tops) >= 5
+    assert 1 not in Counter(tops).values()  # no action stands alone on a row
+    if (page.viewport_size or {"width": 0})["width"] > 1120:
+        assert [page.locator(where).evaluate(BOX)["top"] for where in ("#c_set", "#pic")] == before
+
+
+def test_the_meter_is_seen_where_the_column_ends_and_the_length_of_a_film_is_said_once(page: Page) -> None:
+    show(page, "Video")
+    words = page.locator("#v_film .total").text_content()
+    assert words
+    assert page.locator(f"text='{words}'").evaluate_all("all => all.filter((e) => e.checkVisibility()).length") == 1
+    meter = '<div class="meter"><i style="width:50%"></i></div>'
+    page.eval_on_selector("#v_stat [role=status]", "(e, meter) => e.insertAdjacentHTML('beforeend', meter)", meter)
+    page.evaluate("scrollTo(0, 300)")
+    assert page.locator("#v_stat .meter").evaluate(BOX)["bottom"] <= page.locator("#v_film").evaluate(BOX)["top"]
+    page.evaluate("scrollTo(0, 0)")
+    page.eval_on_selector("#v_stat .meter", "e => e.remove()")
+
+
+def test_alike_parts_of_all_cards_share_a_row(page: Page) -> None:
+    show(page, "Video")
+    before = page.input_value("#f_stages-1-prompt textarea")
+    page.fill("#f_stages-1-prompt textarea", "a yellow star in the center on a black background, seen from above " * 2)
+    page.evaluate(SETTLED)
+    edges = """which => [...document.querySelectorAll('.card')].filter((e) => e.offsetParent)
+      .map((card) => Math.round(card.querySelector(which).getBoundingClientRect().bottom))"""
+    tall, low = (page.locator(f"#f_stages-{n}-prompt textarea").evaluate("e => e.clientHeight") for n in (1, 0))
+    assert tall > low
+    assert page.locator("#f_stages-1-prompt").evaluate(BOX)["right"] == page.locator(".card .two >> nth=1").evaluate(BOX)["right"]
+    for which in ("[id$=-seed]", ".two", ".tools"):
+        assert len({*page.evaluate(edges, which)}) == 1, which
+    page.fill("#f_stages-1-prompt textarea", before)
+
+
+def test_native_parts_of_fields_take_the_theme(page: Page, request: pytest.FixtureRequest) -> None:
+    dark = request.node.callspec.params["page"][1]
+    show(page, "Library")
+    for where in ("[name=lib_since]", "html"):
+        assert page.eval_on_selector(where, "e => getComputedStyle(e).colorScheme") == ("dark" if dark else "light")
+
+
+def test_sound_is_given_in_an_area_of_our_own(page: Page) -> None:
+    show(page, "Video")
+    form = export_form("files/none/film.mp4", cast("VideoRecipe", SimpleNamespace(fps=12)))
+    page.eval_on_selector("#v_more", "(e, form) => { e.innerHTML = form; e.querySelector('details').open = true; }", form)
+    area, field = page.locator(".give"), page.locator(".give input")
+    assert field.evaluate("e => getComputedStyle(e).opacity") == "0"
+    assert [round(one) for one in field.evaluate(BOX).values()] == [
+        round(one) + inset for one, inset in zip(area.evaluate(BOX).values(), (1, -1, 1, -1), strict=True)
+    ]  # all of it hears a click or a drop
+    field.set_input_files({"name": "a-long-name-of-a-sound-file-that-wraps.ogg", "mimeType": "audio/ogg", "buffer": b"sound"})
+    expect(area).to_contain_text("a-long-name-of-a-sound-file-that-wraps.ogg")
+    assert area.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight")
+    area.locator("role=button[name='Remove the sound']").click()
+    expect(area).to_have_text("Drop a file, or click to choose one")
+    assert field.evaluate("e => e.files.length") == 0
+    page.eval_on_selector("#v_more", "e => { e.innerHTML = ''; }")
 
 
 def test_keyboard_alone_reaches_prompt_choices_and_start(browser: Browser, address: str) -> None:

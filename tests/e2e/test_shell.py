@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from flux_svd.catalog import MODELS
+from flux_svd.metrics.film import FilmReport, Join, Way
+from flux_svd.web.exports import export_form
+from flux_svd.web.film_report import report_list
 from flux_svd.web.texts import TEXTS
 from tests.e2e.browser import running_app
 from tests.e2e.steps import findings, settings
 from tests.test_library import put
+
+if TYPE_CHECKING:
+    from flux_svd.recipe import VideoRecipe
 
 pytestmark = pytest.mark.e2e
 TABS = ("Create", "Video", "Library", "Models")
@@ -71,12 +80,13 @@ def test_details_star_and_the_way_back_into_the_form(open_: Callable[..., Page])
     page.click("#lib .pick >> nth=1")
     sheet = page.locator("#lib_sheet")
     expect(sheet).to_contain_text("a blue shape number 1")
-    expect(sheet).to_contain_text("trainedAlgorithmicMedia")
+    expect(sheet).to_contain_text("made by a model, and marked so in the file")
     expect(sheet.locator("img")).to_have_attribute("alt", "a blue shape number 1")
     sheet.locator("role=button[name='Star']").click()
     expect(sheet.locator("text=Take star away")).to_be_visible()
     sheet.locator("summary >> nth=0").click()
-    expect(sheet.locator("details >> nth=0")).to_contain_text("guidance")
+    expect(sheet.locator("details >> nth=0")).to_contain_text("Guidance")
+    assert json.loads(sheet.locator("[data-copy]").get_attribute("data-copy") or "")["prompt"] == "a blue shape number 1"
     sheet.locator("text=Use all settings").click()
     expect(sheet).to_be_hidden()
     expect(page.locator("#f_prompt textarea")).to_have_value("a blue shape number 1")
@@ -158,6 +168,30 @@ def test_the_library_works_by_keyboard_alone(open_: Callable[..., Page]) -> None
     assert page.evaluate("document.activeElement.matches('.pick')")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_words_of_the_toolbar_stand_apart_and_a_long_name_stays_in_its_sheet(open_: Callable[..., Page], width: int) -> None:
+    page = open_(width=width)
+    to_library(page)
+    page.click("#lib_select")
+    page.click("#lib .pick >> nth=4")
+    page.click("#lib .pick >> nth=5")
+    expect(page.locator("#lib_count")).to_have_text("2 selected")
+    apart = """() => {
+      const seen = [...document.querySelectorAll('#lib_chosen > *')].map((e) => {
+        const range = document.createRange(); range.selectNodeContents(e); return range.getBoundingClientRect(); });
+      const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+      return seen.every((a, n) => a.right <= innerWidth && seen.every((b, m) => n === m || !meet(a, b))); }"""
+    assert page.evaluate(apart)
+    page.click("#lib_chosen button:has-text('Done')")
+    page.click("#lib .pick >> nth=1")
+    page.wait_for_selector("#lib_sheet .facts")
+    lengthen = "all => all.forEach((e) => { e.textContent += 'a_long_name'.repeat(20); })"
+    page.eval_on_selector_all("#lib_sheet .facts bdi", lengthen)
+    right = "one => one.getBoundingClientRect().right"
+    inside = f"e => [...e.querySelectorAll('*')].every((one) => ({right})(one) <= ({right})(e))"
+    assert page.locator("#lib_sheet").evaluate(inside)
+
+
 # Models.
 
 
@@ -169,8 +203,16 @@ def test_models_say_what_fits_and_ask_for_the_licence(open_: Callable[..., Page]
     expect(page.locator(".model[data-model=pocket-flux]")).to_contain_text("Fits this machine")
     dev = page.locator(".model[data-model=flux1-dev]")
     expect(dev).to_contain_text("non-commercial")
+    dev.locator("text=Accept the licence").click()  # which asks, and accepts nothing yet
+    expect(dev.locator(".sure")).to_contain_text("FLUX")
+    expect(dev.locator("role=button[name^='Accept:']")).to_be_focused()
+    dev.locator("role=button[name^='Cancel:']").click()
+    expect(dev.locator("button")).to_have_text("Accept the licence")
+    assert not next(row for row in page.request.get(f"{page.url.split('?')[0]}models/list").json()["models"]
+                    if row["name"] == "flux1-dev")["accepted"]  # fmt: skip
     dev.locator("text=Accept the licence").click()
-    expect(page.locator("#mod_note")).to_have_text("Accepted; the time is noted.")
+    dev.locator("role=button[name^='Accept:']").click()
+    expect(dev.locator("[role=status]")).to_have_text("Accepted; the time is noted.")  # in sight, beside the button
     expect(dev.locator("button")).to_have_text("Download")
     assert page.locator(".model").count() == len(MODELS)
 
@@ -200,6 +242,82 @@ def test_the_page_speaks_the_browsers_language(open_: Callable[..., Page], local
     expect(page.locator("#lib bdi >> nth=0")).to_contain_text("shape number")
     to(page, 3)
     expect(page.locator(".model[data-model=pocket-flux]")).to_contain_text(say["Free for any use."])
+
+
+SAID = """() => {
+  const said = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+  for (let node = document.body; node; node = walk.nextNode()) {
+    if (node.nodeType === Node.TEXT_NODE) {
+      if (!node.parentElement.closest('script,style,code,textarea,[data-words]')) said.push(node.nodeValue);
+      continue;
+    }
+    for (const name of ['aria-label', 'placeholder', 'title']) said.push(node.getAttribute(name) || '');
+    if (node.matches('input:not([type=file],[type=checkbox],[type=radio])')) said.push(node.value);
+    for (const part of ['::before', '::after']) {
+      const words = getComputedStyle(node, part).content;
+      if (words.startsWith('"')) said.push(words.slice(1, -1));
+    }
+  }
+  return [...new Set(said.map((one) => one.trim()).filter(Boolean))];
+}"""
+
+
+def english_in(said: list[str], column: int) -> list[str]:
+    """Return what of this stands in the table in English and is something else in a language, placeholders filled in or not."""
+    theirs = {others[column] for others in TEXTS.values()}
+    shapes = [re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)), re.DOTALL) for text, others in TEXTS.items()
+              if others[column] != text and len(re.sub(r"\{\w+\}|\W", "", text)) >= (8 if "{" in text else 1)]  # fmt: skip
+    turned = [re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)), re.DOTALL) for text in theirs if "{" in text]
+    unturned = [one for one in said if one not in theirs and not any(shape.fullmatch(one) for shape in turned)]
+    return [one for one in unturned if any(shape.fullmatch(one) for shape in shapes)]
+
+
+@pytest.mark.parametrize(("locale", "column"), [("es-ES", 0), ("fr-FR", 1), ("de-DE", 2), ("zh-CN", 3)])
+def test_no_page_holds_english_that_the_table_can_turn(open_: Callable[..., Page], locale: str, column: int) -> None:
+    page = open_(locale=locale)
+    found: dict[str, list[str]] = {}
+
+    def look(where: str) -> None:
+        page.wait_for_timeout(300)
+        said = page.evaluate(SAID)
+        assert len(said) > 20
+        found[where] = english_in(said, column)
+
+    for fold in page.locator("#c_set button.label-wrap:visible").all():
+        fold.click()
+    best = TEXTS["Best here: {name}"][column].format(name="Pocket FLUX")
+    expect(page.locator("#f_model input")).to_have_value(best)
+    look("Create")
+    page.fill("#f_prompt textarea", "")
+    expect(page.locator("#c_line [role=alert]")).to_have_text(TEXTS["Write what you want to see."][column])
+    to(page, 1)
+    for fold in page.locator("#v_set button.label-wrap:visible").all():
+        fold.click()
+    joins, ways = (Join(22, 2.1, 1.0),), (Way(0, 44, 0.3, 9.5, 27),)
+    report = FilmReport(45, 1.88, 0.1, 0.2, 3, (), joins, ways, (0.9, 0.3, 28), ())
+    more = export_form("files/none/film.mp4", cast("VideoRecipe", SimpleNamespace(fps=12))) + report_list(report.as_json(), 12)
+    page.eval_on_selector("#v_more", "(e, more) => { e.innerHTML = more; }", more)
+    expect(page.locator("#v_more .finds")).to_contain_text(TEXTS["The subject changes at {t}."][column].split("{")[0])
+    look("Video")
+    assert (",5" if locale != "zh-CN" else ".5") in page.locator("#v_more .figures").text_content()
+    to_library(page)
+    page.click("#lib_more")
+    look("Library")
+    page.click("#lib .pick >> nth=1")
+    page.wait_for_selector("#lib_sheet .facts")
+    look("details")
+    page.keyboard.press("Escape")
+    to(page, 3)
+    page.wait_for_selector(".model")
+    look("Models")
+    page.click("[data-queue]")
+    look("Queue")
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+def test_english_that_is_left_is_found() -> None:
+    said = ["Drop a file, or click to choose one", "The best model that fits is svd-xt.", "Datei hochladen", "Film"]
+    assert english_in(said, 2) == said[:2]
 
 
 def test_an_unknown_language_gets_english(open_: Callable[..., Page]) -> None:

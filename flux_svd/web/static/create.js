@@ -62,7 +62,7 @@
   const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
   document.addEventListener("dragover", (event) => { if (holdsFiles(event)) event.preventDefault(); });
   document.addEventListener("drop", (event) => {
-    if (event.defaultPrevented || !holdsFiles(event)) return;
+    if (event.defaultPrevented || !holdsFiles(event) || event.target.matches(".give input:enabled")) return; // that takes it
     event.preventDefault();
     if (event.dataTransfer.files[0] && document.querySelector("#create")?.offsetParent) bring(event.dataTransfer.files[0]);
   });

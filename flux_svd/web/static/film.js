@@ -73,6 +73,20 @@
     form.fps.max = fps;
     form.sound.disabled = !sound;
   };
+  // The area for sound: the native field lies over it unseen, so that a dropped file lands in it.
+  const given = (field) => {
+    const area = field.parentElement, file = field.files[0], words = area.querySelector("span");
+    words.toggleAttribute("data-words", Boolean(file)); // a file's name is not ours to translate
+    words.textContent = file ? file.name : say("Drop a file, or click to choose one");
+    area.querySelector("button").hidden = !file;
+  };
+  document.addEventListener("click", (event) => {
+    const field = event.target.closest("[data-ungive]")?.parentElement.querySelector("input");
+    if (!field) return;
+    field.value = "";
+    given(field);
+    field.focus();
+  });
   const size = (bytes) => (bytes < 2 ** 20 ? `${(bytes / 1024).toFixed(0)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`);
   document.addEventListener("toggle", (event) => {
     const form = event.target.querySelector?.("form[data-export]");
@@ -80,6 +94,7 @@
   }, true);
   document.addEventListener("change", (event) => {
     if (event.target.matches("form[data-export] select")) fit(event.target.form);
+    if (event.target.matches(".give input")) given(event.target);
   });
   document.addEventListener("submit", async (event) => {
     const form = event.target;
@@ -96,7 +111,7 @@
       const asked = await fetch(`exports/${form.dataset.export}/upload?${wish}`, { method: "POST", body: sound });
       const answer = await asked.json();
       if (!answer.url) throw new Error(answer.error || answer.detail || asked.statusText);
-      told.textContent = `${answer.name} · ${say("{n} frames", { n: answer.frames })} · ${size(answer.bytes)}`;
+      told.textContent = `${answer.name} · ${say("{n} frames", { n: answer.frames })} · ${window.fluxWords.figure(size(answer.bytes))}`;
       location.assign(answer.url);
     } catch (error) {
       told.className = "small bad";

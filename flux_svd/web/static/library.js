@@ -1,6 +1,6 @@
 // The library: a grid that grows while one scrolls, one result at a time or several, the trash. Asks our own routes only.
 window.fluxLibrary = (root, tell) => {
-  const say = window.fluxWords.say, tag = window.fluxParts.tag;
+  const { say, tell: inWords, figure } = window.fluxWords, tag = window.fluxParts.tag;
   const ask = (address, told) => window.fluxParts.ask(`library/${address}`, told);
   const $ = (what) => root.querySelector(what);
   const grid = $("#lib_grid"), bar = $("#lib_chosen"), sheet = $("#lib_sheet"), note = $("#lib_note"), end = $("#lib_end");
@@ -95,7 +95,7 @@ window.fluxLibrary = (root, tell) => {
     const button = tag("button", { type: "button", class: "pick", "aria-label": label, "aria-pressed": choosing ? "false" : null,
       onclick: () => (choosing ? choose(index) : open(index)) }, item.id ? image : tag("span", { class: "ghost", text: say("Missing") }));
     return tag("div", { class: "it", role: "listitem", style: `--r:${ratio}`, "data-at": index }, button,
-      tag("div", { class: "m" }, own(item.prompt || "–"), tag("span", {}, item.problem ? tag("b", { class: "bad", text: "!", title: item.problem }) : "", star, length(item))));
+      tag("div", { class: "m" }, own(item.prompt || "–"), tag("span", {}, item.problem ? tag("b", { class: "bad", text: "!", title: item.problem }) : "", star, figure(length(item)))));
   };
   const at = (index) => grid.querySelector(`[data-at="${index}"]`);
 
@@ -140,7 +140,9 @@ window.fluxLibrary = (root, tell) => {
   };
 
   // One result.
-  const fact = (what, ...value) => tag("li", {}, tag("span", { text: what }), tag("div", {}, ...value));
+  const match = (item) => (item.score === null ? "" : [say("Match {v}", { v: item.score.toFixed(2) }),
+    item.kind === "video" && say("mean of all frames")].filter(Boolean).join(", "));
+  const fact = (what, ...value) => tag("li", {}, tag("span", { text: what }), tag("div", {}, ...value.filter(Boolean)));
   const media = (item, fit = "") => {
     if (item.kind === "image") return tag("img", { src: item.address, alt: item.alt, class: fit });
     if (!item.frames) return tag("video", { src: item.address, controls: true, "aria-label": item.alt }); // of another version
@@ -172,7 +174,6 @@ window.fluxLibrary = (root, tell) => {
     }));
     const scores = all.run.scores || {};
     const time = new Date(item.made * 1000).toLocaleString(document.documentElement.lang);
-    const decisions = Object.entries(all.recipe).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
     show(still ? say("Picture") : say("Film"), tag("div", { class: "one" },
       tag("div", { class: "well big" }, media(item)), tag("div", {},
       tag("p", { class: "words" }, own(item.prompt)),
@@ -189,15 +190,18 @@ window.fluxLibrary = (root, tell) => {
       item.problem && tag("p", { class: "small bad", text: item.problem }),
       tag("ul", { class: "facts" },
         fact(say("Made"), own(time)), fact(say("Model"), own(item.model)),
-        fact(say("Size"), own([`${item.width} × ${item.height}`, length(item)].filter(Boolean).join(" · "))),
-        item.score !== null && fact(say("Match"), own(`${item.score.toFixed(3)} · ${scores.scorer || ""}`)),
-        all.run.seconds !== undefined && fact(say("Took"), own(`${all.run.seconds.toFixed(1)} s · ${all.run.device || ""}`)),
-        fact(say("File"), own(`${all.name} · ${(all.bytes / 1024).toFixed(0)} KiB`)),
+        fact(say("Size"), own([`${item.width} × ${item.height}`, figure(length(item))].filter(Boolean).join(" · "))),
+        item.score !== null && fact(say("Match"), own([figure(item.score.toFixed(2)), item.kind === "video" && say("mean of all frames"),
+          scores.scorer].filter(Boolean).join(" · "))),
+        all.run.seconds !== undefined && fact(say("Took"), own(`${figure(`${all.run.seconds.toFixed(1)} s`)} · ${all.run.device || ""}`)),
+        fact(say("File"), own(`${all.name} · ${figure(`${(all.bytes / 1024).toFixed(0)} KiB`)}`)),
         all.licence && fact(say("Licence"), tag("a", { href: all.licence_url, target: "_blank", rel: "noreferrer noopener", text: all.licence })),
-        fact(say("Provenance"), own(`${say("made by a model")} · ${all.source_type.split("/").pop()} · SHA-256 ${all.sha256.slice(0, 16)}…`))),
-      tag("details", {}, tag("summary", { text: say("Plan") }),
-        tag("ul", { class: "facts" }, ...decisions.map(([key, value]) => fact(key.replaceAll("_", " "), own(String(value)))))),
-      tag("details", {}, tag("summary", { text: say("Request") }), tag("code", { class: "json", text: JSON.stringify(all.request, null, 1) })))));
+        fact(say("Provenance"), own(`${say("made by a model, and marked so in the file")} · SHA-256 ${all.sha256.slice(0, 16)}…`))),
+      all.made_with.length > 0 && tag("details", {}, tag("summary", { text: say("How it was made") }),
+        tag("ul", { class: "facts" }, ...all.made_with.map((row) => fact(inWords(row.what), row.own && own(row.own),
+          row.said && tag("div", { class: row.own ? "quiet" : "" }, own(inWords(row.said))))))),
+      tag("div", { class: "acts2" }, tag("button", { type: "button", class: "do", "data-copy": JSON.stringify(all.request, null, 1),
+        text: say("Copy settings") })))));
   });
   const compare = (one, other) => {
     const both = one.kind === "image" && other.kind === "image";
@@ -208,7 +212,7 @@ window.fluxLibrary = (root, tell) => {
     slider.addEventListener("input", () => pair.style.setProperty("--at", `${slider.value}%`));
     show(say("Compare"), tag("div", { class: "well big" }, pair), both && slider,
       tag("div", { class: "beside" }, ...[one, other].map((item) => tag("p", { class: "words" }, own(item.prompt),
-        tag("span", { class: "quiet", text: [item.model, item.seed, item.score?.toFixed(3)].filter((part) => part !== null && part !== undefined).join(" · ") })))));
+        tag("span", { class: "quiet", text: [item.model, item.seed === null ? "" : say("seed {n}", { n: item.seed }), match(item)].filter(Boolean).join(" · ") })))));
     if (!both) pair.querySelectorAll("video").forEach((video, n, all) => video.addEventListener("play", () => all.forEach((each) => each.play())));
   };
 

@@ -98,6 +98,15 @@
       if (found && found.getAttribute("aria-label") !== full) found.setAttribute("aria-label", full);
     }
   });
+  // A choice is called "name", then its figures on lines of their own: they get an element, however many lines the name takes.
+  // The name stays in Gradio's own text node, which it writes anew.
+  const part = () => document.querySelectorAll(".seg label span").forEach((span) => {
+    const words = span.firstChild;
+    if (!words?.nodeValue?.includes("\n")) return;
+    const [name, ...figures] = words.nodeValue.split("\n");
+    words.nodeValue = name;
+    (span.querySelector("small") || span.appendChild(document.createElement("small"))).textContent = figures.join("\n");
+  });
   // One lasting live region: a status line that is redrawn with every step would be read out with every step, or never.
   const region = Object.assign(document.createElement("div"), { id: "say", role: "status" });
   region.setAttribute("aria-live", "polite");
@@ -125,7 +134,9 @@
     line.querySelector(".quiet").textContent = "";
   };
   const begin = () => {
+    part();
     new MutationObserver(() => { mark(); name(); tell(); keep(); open(); }).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver(part).observe(document.body, { childList: true, subtree: true, characterData: true });
     document.body.append(region);
     document.addEventListener("visibilitychange", ask);
     setInterval(ask, 3000);

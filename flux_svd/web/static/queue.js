@@ -39,15 +39,31 @@ window.fluxQueue = (root) => {
     return parts.join(" · ");
   };
   const row = (job) => tag("li", { "data-id": job.id, class: job.state },
-    tag("div", {}, tag("b", { text: say(states[job.state]) }), " ", tag("span", { class: "quiet", text: standing(job) })),
+    job.results[0]?.kind === "image" && tag("img", { src: job.results[0].url, alt: "", loading: "lazy" }),
+    job.results[0]?.kind === "video" && tag("video", { src: job.results[0].url, muted: true, preload: "metadata", "aria-hidden": "true" }),
+    tag("div", {}, tag("b", { text: say(states[job.state]) }), " ",
+      tag("span", { class: "quiet", text: job.ended ? ago(job) : standing(job) })),
     tag("bdi", { text: job.prompt + (job.prompt.length >= 80 ? "…" : "") }), // the first words of a long one
     job.reason && tag("div", { class: "small bad" }, tag("bdi", { text: job.reason })),
-    job.next && job.state !== "cancelled" && tag("div", { class: "small", text: say(job.next) }),
+    job.next && job.state !== "cancelled" && job.next !== "Resume it." && tag("div", { class: "small", text: say(job.next) }),
     tag("div", { class: "acts" }, tag("a", { class: "do", href: `?job=${job.id}`, text: say("Show"), "aria-label": `${say("Show")}: ${job.prompt}` }),
       ...actions[job.state].map((action) => tag("button", {
         type: "button", class: "do", "data-act": action, text: say(words[action]), "aria-label": `${say(words[action])}: ${job.prompt}`,
         onclick: act(job, action),
       }))));
+  const SHOWN = 5; // of those that have ended
+  const ago = (job) => {
+    const minutes = Math.max(0, Math.round((Date.now() / 1000 - job.ended) / 60));
+    const format = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { style: "short" });
+    return minutes < 60 ? format.format(-minutes, "minute") : minutes < 1440 ? format.format(-Math.round(minutes / 60), "hour")
+      : format.format(-Math.round(minutes / 1440), "day");
+  };
+  // What runs, then what waits or rests, then the last that ended.
+  const sorted = (jobs) => {
+    const rank = (job) => (job.state === "running" ? 0 : job.ended ? 2 : 1);
+    const all = [0, 1, 2].map((which) => jobs.filter((job) => rank(job) === which));
+    return [...all[0], ...all[1], ...all[2].slice(0, SHOWN)];
+  };
   const load = async () => {
     clearTimeout(timer);
     if (panel.hidden) return;
@@ -57,7 +73,7 @@ window.fluxQueue = (root) => {
         drawn = now;
         const at = document.activeElement?.closest?.("#jobs [data-act],#jobs a");
         const where = at && [at.closest("li")?.dataset.id, at.dataset.act || ""];
-        list.replaceChildren(...told.jobs.map(row));
+        list.replaceChildren(...sorted(told.jobs).map(row));
         if (!told.jobs.length) list.append(tag("li", { class: "quiet", text: say("No jobs yet.") }));
         if (where) list.querySelector(`[data-id="${where[0]}"] ${where[1] ? `[data-act="${where[1]}"]` : "a"}`)?.focus();
       }

@@ -9,10 +9,12 @@ window.fluxWords = (() => {
     }
     return "en";
   };
-  let language, column, patterns;
+  let language, column, patterns, decimal;
   const load = () => {
     language = pick();
     column = table()[language] || {};
+    const country = (navigator.languages || [navigator.language]).find((one) => one.startsWith(language.slice(0, 2)));
+    decimal = new Intl.NumberFormat(country || "en").format(1.5).charAt(1);
     const escaped = (text) => text.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
     patterns = Object.keys(column).filter((key) => key.includes("{"))
       .sort((one, other) => other.replace(/\{\w+\}/g, "").length - one.replace(/\{\w+\}/g, "").length)
@@ -21,19 +23,30 @@ window.fluxWords = (() => {
         test: new RegExp("^" + escaped(key).replace(/\{[nm]\}/g, "([\\d.,]+?)").replace(/\{\w+\}/g, "(.+?)") + "$", "s"),
       }));
   };
-  const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+  // A figure alone, with its unit or without, as the reader's country writes it.
+  const FIGURE = /^(?!\d{4}\.\d{5}$)[-–]?\d[\d., ×·/→]*(min \d+ )?(%|s|ms|min|h|fps|dB|B|M|[KMG]iB(\/s)?)?$/; // a paper's number is none
+  const figure = (text) => {
+    if (!column) load();
+    if (!FIGURE.test(text)) return text;
+    const said = text.replace(/(\d)\.(?=\d)/g, `$1${decimal}`);
+    return language === "fr" ? said.replace(/([KMG])iB/g, "$1io") : said;
+  };
+  const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => figure(String(values[name] ?? "")));
   // Say a text of the table.
   const say = (english, values = {}) => {
     if (!column) load();
     return fill(column[english] ?? english, values);
   };
-  // Say what stands in the page already: a text of the table, one with values in it, or several joined by " · " or "; ".
+  // Say what stands in the page already: a figure, a text of the table, one with values in it, or several of them joined.
   const find = (english) => {
+    if (FIGURE.test(english)) return figure(english);
     if (column[english] !== undefined) return column[english];
     for (const { key, names, test } of patterns) {
       const hit = test.exec(english);
       if (hit) return fill(column[key], Object.fromEntries(names.map((name, n) => [name, find(hit[n + 1]) ?? hit[n + 1]])));
     }
+    const sentences = english.split(/(?<=[.!?]) (?=[A-Z])/);
+    if (sentences.length > 1) return sentences.map((part) => find(part) ?? part).join(" ");
     if (english.includes(" · ")) return english.split(" · ").map((part) => find(part) ?? part).join(" · ");
     if (english.includes("; ")) return english.split("; ").map((part) => find(part) ?? part).join("; ");
     if (english.includes("\n")) return english.split("\n").map((part) => find(part) ?? part).join("\n");
@@ -72,6 +85,7 @@ window.fluxWords = (() => {
   const begin = () => {
     load();
     document.documentElement.lang = language;
+    document.documentElement.style.setProperty("--say-drop", JSON.stringify(say("Drop a file, or click to choose one")));
     if (language === "en") return;
     turn(document.body);
     // Before the browser draws: what Gradio puts into the page is turned in the same moment.
@@ -82,5 +96,10 @@ window.fluxWords = (() => {
     })).observe(document.body, { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: NAMES });
   };
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", begin); else begin();
-  return { say };
+  // What the server said in English, as far as the table has it.
+  const tell = (english) => {
+    if (!column) load();
+    return find(english) ?? english;
+  };
+  return { say, tell, figure };
 })();
