@@ -11,11 +11,12 @@ from dataclasses import replace
 
 from flux_svd.catalog import MODELS, ModelSpec
 from flux_svd.errors import DoesNotFit
-from flux_svd.memory import Budget, Device, Placement, Shape, device_margin, format_gib, work_of
+from flux_svd.memory import GIB, Budget, Device, Placement, Shape, device_margin, format_gib, work_of
 from flux_svd.storing import KINDS, LOWERED, install_command
 from flux_svd.ways import ways_on
 
 LEVERS = frozenset({"stream", "fold", *LOWERED})  # ways to hold a model that need a recorded run before the planner takes them
+_TENTH = GIB // 10
 SMALLEST_SIDE = 256  # pixels; pictures below that are of no use with the large models
 
 
@@ -56,14 +57,21 @@ def placements(
     spec: ModelSpec, precision: str, shape: Shape, budget: Budget, levers: frozenset[str] = LEVERS
 ) -> Iterator[Placement]:
     """Yield every placement with these levers that fits the budget, fastest first; the processor of a GPU's machine is last."""
-    work, rooms = work_of(spec, precision, shape), (room_of(budget), budget.host_bytes)
+    rooms = room_of(budget), budget.host_bytes
     devices: list[Device] = [budget.device] if budget.device == "cpu" else [budget.device, "cpu"]
     for device in devices:
-        for row in ways_on(device, spec, precision, work, _allowed(levers, budget)):
-            if spec.keyframes_at_once and row.offload not in ("none", "model"):
-                continue  # engines of one pass are placed as a whole
+        for row in _rows(device, spec, precision, shape, budget, levers):
             if row.peak_bytes <= (rooms[0] if device == budget.device else rooms[1]) and row.host_peak_bytes <= rooms[1]:
                 yield row
+
+
+def _rows(
+    device: Device, spec: ModelSpec, precision: str, shape: Shape, budget: Budget, levers: frozenset[str]
+) -> Iterator[Placement]:
+    """Yield the placements on a device with those of the levers that may be pulled, whether they fit or not."""
+    for row in ways_on(device, spec, precision, work_of(spec, precision, shape), _allowed(levers, budget)):
+        if not spec.keyframes_at_once or row.offload in ("none", "model"):  # engines of one pass are placed as a whole
+            yield row
 
 
 def is_tried(placement: Placement, budget: Budget) -> bool:
@@ -95,19 +103,31 @@ def _allowed(levers: frozenset[str], budget: Budget) -> frozenset[str]:
 
 
 def _refusal(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
-    """Return why nothing fits and what is the smallest change that would."""
-    rows = list(ways_on(budget.device, spec, precision, work_of(spec, precision, shape), _allowed(budget.tried, budget)))
-    leanest = min(rows, key=lambda row: row.peak_bytes)
-    kind = "device memory" if budget.device == "cuda" else "memory"
-    if leanest.peak_bytes <= room_of(budget):  # then the host is too small for it
-        leanest, kind = min(rows, key=lambda row: row.host_peak_bytes), "host memory"
-        needed, there = leanest.host_peak_bytes, budget.host_bytes
+    """Return why nothing fits and what is the smallest change that would.
+
+    Of the ways whose device is large enough the one that takes the least of the host tells what is missing; where there is
+    none, the one that takes the least of the device.
+    """
+    rows, room = list(_rows(budget.device, spec, precision, shape, budget, budget.tried)), room_of(budget)
+    on_device = [row for row in rows if row.peak_bytes <= room]
+    if on_device:
+        kind, needed, there = "host memory", min(row.host_peak_bytes for row in on_device), budget.host_bytes
     else:
-        needed, there = leanest.peak_bytes, room_of(budget)
+        kind = "device memory" if budget.device == "cuda" else "memory"
+        needed, there = min(row.peak_bytes for row in rows), room
     return (
-        f"{spec.name} needs {format_gib(needed)} of {kind} at {precision}; {budget.device_name} has {format_gib(there)} for it. "
+        f"{spec.name} needs {_at_least(needed)} of {kind} at {precision}; {budget.device_name} has {_at_most(there)} for it. "
         f"{_smallest_change(spec, precision, shape, budget)}"
     )
+
+
+def _at_least(amount: int) -> str:
+    """Return an amount rounded up, so that what is needed never looks like what is there."""
+    return format_gib(-(-amount // _TENTH) * _TENTH)
+
+
+def _at_most(amount: int) -> str:
+    return format_gib(max(0, amount // _TENTH) * _TENTH)
 
 
 def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -26,8 +28,10 @@ from flux_svd.placing import (
     room_of,
 )
 from flux_svd.plan import Decision
+from flux_svd.storing import KINDS
 from flux_svd.ways import block_bytes, sizes_of, stays
 from tests import full_size
+from tests.test_planner import EVERYTHING, plan_of
 
 CARDS = [
     *(Budget("cuda", f"a GPU of {gib} GiB", gib * GIB, 64 * GIB, 2**40) for gib in (4, 6, 8, 12, 16, 24, 48, 80, 141)),
@@ -157,6 +161,48 @@ def test_a_refusal_names_the_largest_size_that_fits() -> None:
     width, height = int(found[1]), int(found[2])
     assert can_place(spec, "bf16", Shape(width, height, tile=512), budget)
     assert not can_place(spec, "bf16", Shape(width + 16, height + 16, tile=512), budget)
+
+
+@pytest.mark.parametrize("model", ["flux1-dev", "flux2-dev", "svd-xt", "wan-flf"])
+def test_every_refusal_shows_that_more_is_needed_than_is_there_and_its_advice_works(model: str) -> None:
+    refusals = 0
+    draws = model.startswith("flux")
+    for gib, host, tried, consent in itertools.product((4, 12), (12, 24), (frozenset(), frozenset({"stream"})), (False, True)):
+        budget = Budget("cuda", "a GPU", gib * GIB, host * GIB, 2**40, tried=tried)
+        wish = {"consent": consent, **(
+            {"model": model} if draws else
+            {"kind": "video", "video_model": model, "stages": [{"prompt": "a", "picture": name * 64} for name in "ab"]}
+        )}  # fmt: skip
+        try:
+            plan_of(budget, EVERYTHING, **wish)
+        except DoesNotFit as refused:
+            refusals += 1
+            said = str(refused)
+        else:
+            continue
+        amounts = re.search(r"needs ([\d.]+) (GiB|MiB) of .* has ([\d.]+) (GiB|MiB) for it", said)
+        assert amounts, said
+        needed, there = (float(amounts[n]) * (GIB if amounts[n + 1] == "GiB" else 2**20) for n in (1, 3))
+        assert needed > there, said
+        for followed, changed in followings(said, budget, wish):
+            assert plan_of(followed, EVERYTHING, **changed).placements, said
+    assert refusals >= 4  # of 16
+
+
+def followings(said: str, budget: Budget, wish: dict[str, Any]) -> Iterator[tuple[Budget, dict[str, Any]]]:
+    """Yield budget and wish after each advice of a refusal is followed."""
+    if found := re.search(r"It fits at (\d+) × (\d+)", said):
+        yield budget, {**wish, "width": int(found[1]), "height": int(found[2])}
+    if "add --untried." in said:
+        yield dataclasses.replace(budget, tried=LEVERS), wish
+    if found := re.search(r"(pip install '[^']*', then )?add --consent( --untried)?\.", said):
+        if found[1]:
+            budget = dataclasses.replace(budget, installed=frozenset(KINDS))
+        yield dataclasses.replace(budget, tried=LEVERS if found[2] else budget.tried), {**wish, "consent": True}
+    if found := re.search(r"largest model that fits is ([\w.-]+)\.", said):
+        own = {"kind", "stages", "consent"} | ({"width", "height"} if not MODELS[found[1]].pocket else set())
+        field = "video_model" if "video_model" in wish else "model"
+        yield budget, {**{name: value for name, value in wish.items() if name in own}, field: found[1]}
 
 
 def test_fp8_is_never_taken_without_consent_nor_before_it_has_run_here() -> None:
