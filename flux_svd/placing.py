@@ -6,11 +6,11 @@ machine with a GPU, P8, is last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from flux_svd.catalog import MODELS, ModelSpec
-from flux_svd.errors import DoesNotFit
+from flux_svd.errors import DoesNotFit, InvalidRequest
 from flux_svd.memory import GIB, Budget, Device, Placement, Shape, device_margin, format_gib, work_of
 from flux_svd.storing import KINDS, LOWERED, install_command
 from flux_svd.ways import ways_on
@@ -27,8 +27,11 @@ def place(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Plac
 
     Raises:
         DoesNotFit: none fits; the message names what is needed, what is there and the smallest change that would fit.
+        InvalidRequest: the device holds the model only in ways that compiled blocks do not go with.
     """
     fitting = list(placements(spec, precision, shape, budget))
+    if budget.compiled:
+        _check_compiled(spec, precision, shape, budget, fitting)
     for placement in fitting:
         if is_tried(placement, budget) and placement.device == fitting[0].device:
             return placement
@@ -70,8 +73,30 @@ def _rows(
 ) -> Iterator[Placement]:
     """Yield the placements on a device with those of the levers that may be pulled, whether they fit or not."""
     for row in ways_on(device, spec, precision, work_of(spec, precision, shape), _allowed(levers, budget)):
-        if not spec.keyframes_at_once or row.offload in ("none", "model"):  # engines of one pass are placed as a whole
+        if spec.keyframes_at_once and row.offload not in ("none", "model"):
+            continue  # engines of one pass are placed as a whole
+        if not budget.compiled or goes_with_compiled(row):
             yield row
+
+
+def _check_compiled(
+    spec: ModelSpec, precision: str, shape: Shape, budget: Budget, fitting: Sequence[Placement]
+) -> None:
+    """Check that compiling does not keep the model off the device."""
+    best = next(placements(spec, precision, shape, replace(budget, compiled=False)), None)
+    if best is None or (fitting and fitting[0].device == best.device):
+        return
+    smaller = _fitting_size(spec, precision, shape, budget)
+    raise InvalidRequest(
+        "compiled", True,
+        f"not where {spec.name} fits {budget.device_name} only by {_how(best)}: leave it out"
+        + (f", or draw {smaller.width} × {smaller.height}" if smaller else ", or take a smaller model"),
+    )
+
+
+def goes_with_compiled(placement: Placement) -> bool:
+    """Return whether the blocks of a model that is placed so can be compiled: whole ones, with weights as they are published."""
+    return not (placement.offload == "stream" or placement.fold_modulation or placement.stored)
 
 
 def is_tried(placement: Placement, budget: Budget) -> bool:
@@ -133,7 +158,7 @@ def _at_most(amount: int) -> str:
 def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
     """Return, as an advice, each change that fits: a smaller size, an untried lever, one with consent; else a smaller model."""
     advice = []
-    smaller = next((row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget)), None)
+    smaller = _fitting_size(spec, precision, shape, budget)
     if smaller is not None:
         advice.append(f"It fits at {smaller.width} × {smaller.height}.")
     untried = next((row for row in placements(spec, precision, shape, budget) if not is_tried(row, budget)), None)
@@ -171,6 +196,11 @@ def _how(placed: Placement) -> str:
         **{kind: f"keeping its transformer's weights in {kind}" for kind in KINDS},
     }  # fmt: skip
     return " and ".join(way for lever, way in ways.items() if lever in levers_of(placed))
+
+
+def _fitting_size(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Shape | None:
+    """Return the largest smaller size that fits, of about the same proportions; None where none does."""
+    return next((row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget)), None)
 
 
 def _smaller(spec: ModelSpec, shape: Shape) -> Iterator[Shape]:

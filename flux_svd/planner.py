@@ -57,8 +57,7 @@ def make_plan(
         DoesNotFit: no placement fits the budget.
     """
     notes: list[Decision] = []
-    # Compiled blocks cannot widen their weights on the way.
-    budget = replace(budget, lower_precision=request.consent and not request.compiled)
+    budget = replace(budget, lower_precision=request.consent, compiled=request.compiled)
     seed = request.seed if request.seed is not None else entropy.randint(0, RANDOM_SEED_MAX)
     notes.append(Decision("seed", str(seed), "as asked" if request.seed is not None else "drawn at random"))
     if isinstance(request, ImageRequest):
@@ -120,7 +119,10 @@ def _plan_film(
     else:
         spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
                    references=len(request.references))
-    video = choose_model(request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, budget, inventory, notes, like=spec)
+    animating = replace(budget, compiled=False)  # only what draws is compiled
+    video = choose_model(
+        request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, animating, inventory, notes, like=spec
+    )
     multiple = max(spec.size_multiple if spec else 1, video.size_multiple)
     width, height = choose_size(request, spec or video, spec.film_size if spec else video.size, multiple, notes)
     check_sides(width, height, video)
@@ -135,7 +137,7 @@ def _plan_film(
     else:
         transitions = _transitions(request, video, keyframes, line, seed, budget, notes)
     longest = max([part.frames for part in transitions] + [part.frames for part in stretches])
-    moving = fit_film(video, precision, (width, height), longest, budget, notes)
+    moving = fit_film(video, precision, (width, height), longest, animating, notes)
     chunk = CHUNKS[0][0] if stretches else moving.shape.decode_chunk
     film = VideoRecipe(
         keyframes=keyframes, transitions=transitions, passes=stretches, width=width, height=height, fps=request.fps,
@@ -185,8 +187,9 @@ def _keyframes(
             if recipe.model not in fits:
                 other = MODELS[recipe.model]
                 check_available(other, inventory)
+                own = replace(budget, compiled=recipe.compiled)
                 fits[other.name] = fit_picture(
-                    _with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), budget, notes
+                    _with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), own, notes
                 )
         elif index and timed == line.stages[0]:  # the end of a loop
             keyframes.append(keyframes[0])

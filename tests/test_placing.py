@@ -15,13 +15,14 @@ from flux_svd.catalog import MODELS, ModelSpec
 from flux_svd.engines.levers.encoders import cut_text_encoder, layers_of
 from flux_svd.engines.levers.streaming import placed_bytes
 from flux_svd.engines.shortcuts import store_as_fp8
-from flux_svd.errors import DoesNotFit
+from flux_svd.errors import DoesNotFit, InvalidRequest
 from flux_svd.fitting import choose_precision, fit_film, fit_picture
 from flux_svd.memory import ENCODE_BYTES, GIB, PROCESS_BYTES, Budget, Shape, device_margin, work_of
 from flux_svd.placing import (
     LEVERS,
     can_place,
     fallbacks,
+    goes_with_compiled,
     levers_of,
     place,
     placements,
@@ -161,6 +162,32 @@ def test_a_refusal_names_the_largest_size_that_fits() -> None:
     width, height = int(found[1]), int(found[2])
     assert can_place(spec, "bf16", Shape(width, height, tile=512), budget)
     assert not can_place(spec, "bf16", Shape(width + 16, height + 16, tile=512), budget)
+
+
+def test_what_is_compiled_is_only_placed_where_its_blocks_stay_whole() -> None:
+    spec, shape = MODELS["flux1-dev"], Shape(1024, 1024)
+    wish = {"tried": LEVERS, "lower_precision": True, "compiled": True, "installed": frozenset(KINDS)}
+    for gib in (4, 12, 24, 48, 141):
+        budget = dataclasses.replace(card(f"GPU of {gib} GiB"), **wish)
+        assert all(goes_with_compiled(row) for row in placements(spec, "bf16", shape, budget))
+        if gib >= 48:
+            placed = place(spec, "bf16", shape, budget)
+            rows = [placed, *fallbacks(placed, spec, "bf16", shape, budget)]
+            assert (placed.rung, [row.device for row in rows[1:]]) == ("P0", ["cuda", "cpu", "cpu"])
+            assert all(goes_with_compiled(row) for row in rows)
+
+
+@pytest.mark.parametrize(("gib", "way"), [(12, "streaming its blocks"), (24, "computing its modulation once")])
+def test_compiling_is_refused_where_only_other_ways_bring_the_model_onto_the_device(gib: int, way: str) -> None:
+    budget = Budget("cuda", "a GPU", gib * GIB, 64 * GIB, 2**40, tried=LEVERS)
+    assert plan_of(budget, EVERYTHING, model="flux1-dev").placements[0].device == "cuda"
+    with pytest.raises(InvalidRequest, match=f"only by {way}: leave it out, or take a smaller model") as refused:
+        plan_of(budget, EVERYTHING, model="flux1-dev", compiled=True)
+    assert refused.value.field == "compiled"
+    film = {"kind": "video", "model": "flux2-klein-4b", "video_model": "svd-xt", "compiled": True}
+    placed = plan_of(budget, EVERYTHING, **film).placements
+    assert goes_with_compiled(placed[0])
+    assert placed[1].model == "svd-xt"
 
 
 @pytest.mark.parametrize("model", ["flux1-dev", "flux2-dev", "svd-xt", "wan-flf"])
