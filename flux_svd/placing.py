@@ -41,10 +41,12 @@ def place(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Plac
 def fallbacks(placed: Placement, spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> tuple[Placement, ...]:
     """Return what is left to do when `placed` runs out of memory, in order; each keeps less of the model on the device.
 
-    A lever without a recorded run is among them: when a plan has failed already, trying is better than giving up.
+    A lever without a recorded run is among them, after those that have one: when a plan has failed already, trying is better
+    than giving up. What changes pixels comes after all that does not, and the processor last.
     """
     left, last = [], placed
-    for row in placements(spec, precision, shape, budget):
+    rows = placements(spec, precision, shape, budget)
+    for row in sorted(rows, key=lambda row: (row.device != budget.device, row.lowered, not is_tried(row, budget))):
         if row.device == last.device and row.peak_bytes >= last.peak_bytes:
             continue
         if row.offload == last.offload == "stream" and row.resident_blocks > last.resident_blocks // 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -113,6 +113,29 @@ def test_the_fastest_that_fits_is_taken(gib: int, model: str, expected: str) -> 
     assert taken == expected
 
 
+@pytest.mark.parametrize(
+    ("gib", "host", "model", "tried", "expected"),
+    [  # rung, and whether the modulation is computed once
+        (12, 64, "flux1-dev", LEVERS, ("P3", True)), (24, 64, "flux1-dev", LEVERS, ("P3", True)),
+        (32, 64, "flux1-dev", LEVERS, ("P0", True)), (48, 64, "flux1-dev", LEVERS, ("P0", False)),
+        (24, 64, "flux1-dev", {"fold"}, ("P1", True)), (32, 64, "flux1-dev", {"fold"}, ("P0", True)),
+        (32, 64, "flux1-dev", {"stream"}, ("P3", False)), (32, 64, "flux1-dev", {}, ("P1", False)),
+        (32, 31, "flux1-dev", {"fold"}, ("P0", True)), (32, 31, "flux1-dev", {}, ("P7", False)),
+        (8, 64, "flux2-klein-4b", LEVERS, ("P3", False)), (12, 64, "flux2-klein-4b", LEVERS, ("P3", False)),
+        (24, 64, "flux2-klein-4b", LEVERS, ("P0", False)), (24, 64, "flux2-klein-9b", LEVERS, ("P3", False)),
+        (48, 64, "flux2-klein-9b", LEVERS, ("P0", False)), (12, 64, "svd-xt", LEVERS, ("P1", False)),
+    ],
+)  # fmt: skip
+def test_of_exact_ways_the_one_whose_weights_travel_the_shortest_is_taken(
+    gib: int, host: int, model: str, tried: Iterable[str], expected: tuple[str, bool]
+) -> None:
+    budget = Budget("cuda", "a GPU", gib * GIB, host * GIB, 2**40, tried=frozenset(tried), lower_precision=True)
+    shape = Shape(1024, 576, frames=23, decode_chunk=4) if model == "svd-xt" else Shape(1024, 1024)
+    placed = place(MODELS[model], "bf16", shape, budget)
+    assert (placed.rung, placed.fold_modulation) == expected
+    assert not placed.lowered  # what changes pixels comes after all that does not
+
+
 def test_streaming_keeps_as_many_blocks_as_fit_and_is_only_offered() -> None:
     spec, budget, shape = MODELS["flux1-dev"], card("GPU of 12 GiB"), Shape(1024, 1024, tile=512)
     with pytest.raises(DoesNotFit, match="untried on such a device: add --untried"):
@@ -177,10 +200,11 @@ def test_what_is_compiled_is_only_placed_where_its_blocks_stay_whole() -> None:
             assert all(goes_with_compiled(row) for row in rows)
 
 
-@pytest.mark.parametrize(("gib", "way"), [(12, "streaming its blocks"), (24, "computing its modulation once")])
-def test_compiling_is_refused_where_only_other_ways_bring_the_model_onto_the_device(gib: int, way: str) -> None:
+@pytest.mark.parametrize("gib", [12, 24])
+def test_compiling_is_refused_where_only_other_ways_bring_the_model_onto_the_device(gib: int) -> None:
     budget = Budget("cuda", "a GPU", gib * GIB, 64 * GIB, 2**40, tried=LEVERS)
     assert plan_of(budget, EVERYTHING, model="flux1-dev").placements[0].device == "cuda"
+    way = "streaming its blocks and computing its modulation once"
     with pytest.raises(InvalidRequest, match=f"only by {way}: leave it out, or take a smaller model") as refused:
         plan_of(budget, EVERYTHING, model="flux1-dev", compiled=True)
     assert refused.value.field == "compiled"
