@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from flux_svd import storyboard
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Decision
-from flux_svd.request import MAX_FRAMES, StageWish, VideoRequest
+from flux_svd.request import MAX_FRAMES, VideoRequest, make_request
 from flux_svd.storyboard import MAX_TRAINED_FRAMES, MIN_TRAINED_FRAMES, MotionStage
 
 USUAL_FRAMES = 23  # 3 keyframes → 45 frames, 3.75 s at 12 fps
@@ -94,7 +94,7 @@ def with_midpoint(request: VideoRequest, gap: int) -> VideoRequest:
     """Return the wish with one more keyframe halfway between the keyframes `gap` and `gap` + 1 (from 0); its film is as long.
 
     Raises:
-        InvalidRequest: there is no such gap, or it is too short for two transitions.
+        InvalidRequest: there is no such gap, it is too short for two transitions, or there are as many keyframes as may be.
     """
     total = _total_frames(request, [])
     keyframes = _count_keyframes(request, total)
@@ -105,19 +105,21 @@ def with_midpoint(request: VideoRequest, gap: int) -> VideoRequest:
     second = lengths[gap] + 1 - first
     if second < 3:
         raise InvalidRequest("midpoint", gap + 1, f"a transition of at least 5 frames; this one has {lengths[gap]}")
-    wishes = [wish.model_copy(update={"length": None}) for wish in request.stages or _written(request, keyframes)]
-    prompt = storyboard.halfway_prompt(wishes[gap].prompt, wishes[(gap + 1) % keyframes].prompt, 0.5)
-    return request.model_copy(
-        update={
-            "stages": (*wishes[: gap + 1], StageWish(prompt=prompt), *wishes[gap + 1 :]),
-            "lengths": (*lengths[:gap], first, second, *lengths[gap + 1 :]),
+    if request.stages is not None:
+        wishes = [wish.model_dump(exclude={"length"}) for wish in request.stages]
+    else:
+        wishes = [{"prompt": stage.prompt} for stage in storyboard.write_stages(request.prompt, keyframes)]
+    prompt = storyboard.halfway_prompt(wishes[gap]["prompt"], wishes[(gap + 1) % keyframes]["prompt"], 0.5)
+    made = make_request(
+        {
+            **request.model_dump(),
+            "stages": [*wishes[: gap + 1], {"prompt": prompt}, *wishes[gap + 1 :]],
+            "lengths": [*lengths[:gap], first, second, *lengths[gap + 1 :]],
             **dict.fromkeys(("keyframes", "frames_per_transition", "total_frames", "seconds")),
         }
     )
-
-
-def _written(request: VideoRequest, keyframes: int) -> list[StageWish]:
-    return [StageWish(prompt=stage.prompt) for stage in storyboard.write_stages(request.prompt, keyframes)]
+    assert isinstance(made, VideoRequest)
+    return made
 
 
 def keyframes_of(request: VideoRequest) -> int:
