@@ -110,19 +110,8 @@ def _plan_film(
     request: VideoRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision],
     locked: Mapping[str, ImageRecipe],
 ) -> Plan:
-    told: list[Decision] = []
-    named = MODELS.get(request.video_model)
-    line = timeline.lay_out(request, told, named.frame_step if named else 0)
-    if all(timed.picture for timed in line.stages):
-        spec = None
-        notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
-    else:
-        spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
-                   references=len(request.references))
     animating = replace(budget, compiled=False)  # only what draws is compiled
-    video = choose_model(
-        request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, animating, inventory, notes, like=spec
-    )
+    spec, video, line, told = _choose_models(request, budget, animating, inventory, notes)
     multiple = max(spec.size_multiple if spec else 1, video.size_multiple)
     width, height = choose_size(request, spec or video, spec.film_size if spec else video.size, multiple, notes)
     check_sides(width, height, video)
@@ -162,6 +151,33 @@ def _plan_film(
         tuple(timed.stage for timed in line.stages), fallbacks=tuple(other for fit in fits for other in fit.fallbacks),
         keyframes=keyframes,
     )
+
+
+def _choose_models(
+    request: VideoRequest, drawing: Budget, animating: Budget, inventory: Inventory, notes: list[Decision]
+) -> tuple[ModelSpec | None, ModelSpec, timeline.Timeline, list[Decision]]:
+    """Return what draws (None where every keyframe is given), what animates, the timeline and what was decided for that.
+
+    Which keyframes are inserted, and so whether anything is drawn, depends on the video model, and that one goes with what draws.
+    """
+    named = MODELS.get(request.video_model)
+    told: list[Decision] = []
+    line, spec = timeline.lay_out(request, told, named), None
+    if not all(timed.picture for timed in line.stages):
+        spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, drawing, inventory, notes,
+                            references=len(request.references))
+    video = choose_model(
+        request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, animating, inventory, notes, like=spec
+    )
+    if named is None:
+        told.clear()
+        line = timeline.lay_out(request, told, video)
+        if spec is None and not all(timed.picture for timed in line.stages):
+            spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, drawing, inventory, notes, like=video,
+                                references=len(request.references))
+    if spec is None:
+        notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
+    return spec, video, line, told
 
 
 def _keyframes(
@@ -244,8 +260,9 @@ def _join_share(request: VideoRequest, transitions: tuple[TransitionRecipe, ...]
     able = ", ".join(name for name, other in METHODS.items() if other.samples in ("bidirectional", "vibid"))
     if METHODS[request.transition].samples not in ("bidirectional", "vibid"):
         raise InvalidRequest("smooth_joins", True, f"not with {request.transition}; with {able}")
+    least = MODELS[transitions[0].model].trained_frames[0]
     if any(part.stride > 1 for part in transitions):
-        raise InvalidRequest("smooth_joins", True, f"only with transitions of at least {storyboard.MIN_TRAINED_FRAMES} frames")
+        raise InvalidRequest("smooth_joins", True, f"only with transitions of at least {least} frames")
     return JOIN_SHARE
 
 
@@ -360,7 +377,7 @@ def _transitions(
     versions = installed_versions("torch", "diffusers", "transformers")
     parts = []
     for index, way in enumerate(line.ways):
-        stride = storyboard.stride_for(way.frames)
+        stride = storyboard.stride_for(way.frames, video.trained_frames[0])
         role = f"transition {line.stages[index].stage.prompt} → {line.stages[index + 1].stage.prompt}"
         own = derive_seed(seed if way.seed is None else way.seed, role, 0)
         parts.append(

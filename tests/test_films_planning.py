@@ -15,12 +15,12 @@ from PIL import Image
 from flux_svd.artifact import ImageArtifact, VideoArtifact, load_recipe
 from flux_svd.errors import InvalidRequest, UnreadableFile
 from flux_svd.pictures import cover, encode_png
-from flux_svd.plan import Plan, keyframes_only, plan_from_json, plan_to_json
+from flux_svd.plan import Inventory, Plan, keyframes_only, plan_from_json, plan_to_json
 from flux_svd.recipe import GivenPicture, ImageRecipe, VideoRecipe, fingerprint, recipe_from_json, to_json
 from flux_svd.request import MAX_FRAMES, make_request
 from flux_svd.session import Session
 from tests.fakes import FakeEngines, fake_session
-from tests.test_planner import film_of
+from tests.test_planner import EVERYTHING, film_of, gpu
 
 PICTURE = "ab" * 32
 
@@ -108,10 +108,31 @@ def test_no_transition_leaves_the_trained_lengths(length: int, loop: bool, keyfr
     assert set(range(0, film.frames, length - 1)) <= set(film.key_positions), "the wished keyframes stay at their places"
 
 
+def test_a_model_trained_on_14_frames_is_asked_for_no_more_and_the_plan_says_so() -> None:
+    here = gpu(80, host=128)
+    plan, film = film_of(here, EVERYTHING, model="flux2-klein-4b", video_model="svd")
+    assert [part.frames for part in film.transitions] == [14, 14]
+    assert note_of(plan, "frames per transition") == "14 (as many as svd was trained on)"
+    plan, film = film_of(here, EVERYTHING, model="flux2-klein-4b", video_model="svd", keyframes=2, frames_per_transition=25)
+    assert [part.frames for part in film.transitions] == [13, 13]
+    assert "longer than the 14 svd was trained on" in note_of(plan, "bridges")
+    only = Inventory(EVERYTHING.on_disk - {"svd-xt"}, EVERYTHING.accepted)
+    given = [{"prompt": text, "picture": PICTURE} for text in "ab"]
+    for wish in ({"model": "flux2-klein-4b"}, {"stages": given, "frames_per_transition": 25}):  # bridged, so one is drawn
+        plan, film = film_of(here, only, **wish)
+        assert plan.placements[-2].model == "svd"
+        assert all(8 <= part.frames <= 14 for part in film.transitions)
+    assert len(keyframes_only(plan).recipes) == 1
+    assert [part.frames for part in film_of(here, EVERYTHING, stages=given)[1].transitions] == [23]
+    short = film_of(here, EVERYTHING, stages=given, video_model="svd", frames_per_transition=5)[1].transitions[0]
+    assert (short.frames, short.stride) == (9, 2)
+
+
 def test_a_long_gap_is_bridged_from_the_storyboard() -> None:
     plan, film = film_of(prompt="a dog running", keyframes=2, frames_per_transition=49)
     assert [stage.name for stage in plan.stages] == ["Starting to run", "At full stride", "Slowing down"]
-    assert note_of(plan, "bridges") == "1 keyframe between (a transition of 49 frames is longer than the 25 SVD was trained on)"
+    longer = "a transition of 49 frames is longer than the 25 pocket-svd was trained on"
+    assert note_of(plan, "bridges") == f"1 keyframe between ({longer})"
     assert film.key_positions == (0, 24, 48)
 
 

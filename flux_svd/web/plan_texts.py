@@ -74,6 +74,7 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "{n}, {m} steps each": (
         "{n}, {m} pasos cada una", "{n}, {m} étapes chacune", "{n}, je {m} Schritte", "{n} 遍，每遍 {m} 步",
     ),
+    "{n} transition": ("{n} transición", "{n} transition", "{n} Übergang", "{n} 段过渡"),
     "{n} transitions": ("{n} transiciones", "{n} transitions", "{n} Übergänge", "{n} 段过渡"),
     "the last keyframe is the first": (
         "el último fotograma clave es el primero", "la dernière image clé est la première",
@@ -220,11 +221,15 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "{t} s a {n} fotogramas por segundo, como se pidió", "{t} s à {n} images par seconde, comme demandé",
         "{t} s bei {n} Bildern je Sekunde, wie gewünscht", "{t} 秒，每秒 {n} 帧，按要求",
     ),
-    "a transition of {n} frames is longer than the {m} SVD was trained on": (
-        "una transición de {n} fotogramas es más larga que los {m} con que se entrenó SVD",
-        "une transition de {n} images est plus longue que les {m} de l’entraînement de SVD",
-        "ein Übergang von {n} Bildern ist länger als die {m}, mit denen SVD trainiert wurde",
-        "{n} 帧的过渡长于 SVD 训练所用的 {m} 帧",
+    "a transition of {n} frames is longer than the {m} {name} was trained on": (
+        "una transición de {n} fotogramas es más larga que los {m} con que se entrenó {name}",
+        "une transition de {n} images est plus longue que les {m} de l’entraînement de {name}",
+        "ein Übergang von {n} Bildern ist länger als die {m}, mit denen {name} trainiert wurde",
+        "{n} 帧的过渡长于 {name} 训练所用的 {m} 帧",
+    ),
+    "as many as {name} was trained on": (
+        "tantos como en el entrenamiento de {name}", "autant que pour l’entraînement de {name}",
+        "so viele, wie {name} aus dem Training kennt", "与 {name} 训练时一样多",
     ),
     "fewer than {n} frames: made longer, then every k-th is kept": (
         "menos de {n} fotogramas: se hace más larga y se conserva uno de cada k",
