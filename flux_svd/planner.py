@@ -35,7 +35,7 @@ from flux_svd.recipe import (
     derive_seed,
     fingerprint,
 )
-from flux_svd.request import ImageRequest, Request, VideoRequest
+from flux_svd.request import CONDITIONING_FPS_MAX, CONDITIONING_FPS_MIN, ImageRequest, Request, VideoRequest
 from flux_svd.storing import KINDS, LOWERED
 from flux_svd.ways import with_encoder, with_file
 
@@ -386,15 +386,29 @@ def _transitions(
                 end=prints[index + 1], seed=own, width=keyframes[0].width,
                 height=keyframes[0].height, frames=(way.frames - 1) * stride + 1, stride=stride, steps=steps,
                 guidance=video.guidance if method.guidance is None else method.guidance,
-                motion_bucket_id=request.motion_bucket_id, conditioning_fps=request.conditioning_fps or min(request.fps, 30),
+                motion_bucket_id=request.motion_bucket_id,
+                conditioning_fps=request.conditioning_fps or _speed(request.fps, stride),
                 noise_aug_strength=0.02,  # SVD model card; arXiv:2410.05651 uses the same
                 motion_alignment=alignment, alignment_rounds=ALIGNMENT_ROUNDS, renoise_share=method.renoise_share,
                 precision=choose_precision(video, budget)[0], versions=versions,
             )
         )
-    if request.conditioning_fps is None and request.fps > 30:
-        notes.append(Decision("conditioning fps", "30", f"the most {video.name} is asked for; playback stays at {request.fps}"))
+    if request.conditioning_fps is None:
+        notes += [_speed_note(video.name, request.fps, stride) for stride in sorted({part.stride for part in parts})
+                  if stride > 1 or _speed(request.fps, 1) != request.fps]
     calls = sum(part.unet_calls for part in parts)
     notes.append(Decision("transitions", f"{len(parts)} × {request.transition}, {steps} steps",
                           f"{calls} UNet calls in all; {method.does}; {method.source}"))
     return tuple(parts)
+
+
+def _speed(fps: int, stride: int) -> int:
+    """Return the frames a second a video model is asked for: of those it makes, `stride` lie between two that are played."""
+    return min(max(fps * stride, CONDITIONING_FPS_MIN), CONDITIONING_FPS_MAX)
+
+
+def _speed_note(model: str, fps: int, stride: int) -> Decision:
+    speed, why = _speed(fps, stride), [f"of thinned transitions every frame of {stride} is played"] if stride > 1 else []
+    if speed != fps * stride:
+        why.append(f"the {'most' if speed < fps * stride else 'least'} {model} is asked for")
+    return Decision("conditioning fps", str(speed), "; ".join([*why, f"playback stays at {fps}"]))

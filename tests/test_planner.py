@@ -288,3 +288,20 @@ def test_a_playback_faster_than_the_video_model_is_asked_for_is_said() -> None:
     assert {part.conditioning_fps for part in film.transitions} == {30}
     assert any(note.what == "conditioning fps" and "playback stays at 60" in note.why for note in plan.decisions)
     assert not any(note.what == "conditioning fps" for note in film_of(fps=12)[0].decisions)
+
+
+@pytest.mark.parametrize(
+    ("wish", "speeds"),
+    [
+        ({"frames_per_transition": 8}, [24]), ({"frames_per_transition": 8, "conditioning_fps": 12}, [12]),
+        ({"lengths": [14, 8, 3]}, [12, 24, 30]), ({"fps": 1}, [2]), ({"fps": 1, "lengths": [14, 8]}, [2, 2]),
+    ],
+)  # fmt: skip
+def test_a_thinned_transition_is_asked_for_at_the_speed_of_the_frames_that_are_made(
+    wish: dict[str, Any], speeds: list[int]
+) -> None:
+    plan, film = film_of(**({"keyframes": 2} if "lengths" not in wish else {}), **wish)
+    assert [part.conditioning_fps for part in film.transitions] == speeds
+    told = [note.value for note in plan.decisions if note.what == "conditioning fps"]
+    changed = {(part.conditioning_fps, part.stride) for part in film.transitions if part.stride > 1 or film.fps < 2}
+    assert told == ([] if "conditioning_fps" in wish else [str(speed) for speed, _ in sorted(changed, key=lambda one: one[1])])

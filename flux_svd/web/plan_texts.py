@@ -279,6 +279,15 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "lo máximo que se pide a {name}", "le plus qu’on demande à {name}", "mehr wird von {name} nicht verlangt",
         "对 {name} 要求的上限",
     ),
+    "the least {name} is asked for": (
+        "lo mínimo que se pide a {name}", "le moins qu’on demande à {name}", "weniger wird von {name} nicht verlangt",
+        "对 {name} 要求的下限",
+    ),
+    "of thinned transitions every frame of {n} is played": (
+        "de las transiciones aclaradas se reproduce un fotograma de cada {n}",
+        "des transitions allégées, une image sur {n} est jouée", "von ausgedünnten Übergängen läuft jedes {n}. Bild",
+        "抽帧的过渡每 {n} 帧播放一帧",
+    ),
     "playback stays at {n}": (
         "la reproducción sigue a {n}", "la lecture reste à {n}", "abgespielt wird weiter mit {n}", "播放仍为 {n}",
     ),
