@@ -229,6 +229,9 @@ def make_request(fields: Mapping[str, Any]) -> Request:
         raise _explain(error) from None
 
 
+_KINDS_OF_VALUES = {"boolean": "true or false", "object": "an object with fields", "string": "text"}
+
+
 def describe_bounds(kind: type[_Request], field: str) -> str:
     """Return in words what `field` of a request accepts: "256 to 2048 in steps of 16"."""
     return _bounds_of(kind.model_json_schema()["properties"][field])
@@ -247,9 +250,11 @@ def _bounds_of(schema: Mapping[str, Any]) -> str:
             return f"{whole}{low:g} to {high}{step}" if low < 1e6 else f"{low} to {high}"
         if variant.get("type") == "array":
             return f"{variant.get('minItems', 0)} to {variant['maxItems']} entries"
+        if "maxLength" not in variant and "pattern" in variant:
+            return f"text of the pattern {variant['pattern']}"
         if "maxLength" in variant:
             return f"{variant.get('minLength', 0)} to {variant['maxLength']} characters"
-    return str(schema.get("type", "a value of the right type"))
+    return _KINDS_OF_VALUES.get(schema.get("type", ""), "a value of the right type")
 
 
 def _tuples(value: Any) -> Any:
@@ -272,6 +277,16 @@ def _explain(error: ValidationError) -> InvalidRequest:
         return InvalidRequest(field, value, "text without control characters or lone surrogates")
     if first["type"] == "value_error":
         return InvalidRequest(field if where else "request", "" if not where else value, str(first["ctx"]["error"]))
-    if kind is not None and field in kind.__pydantic_fields__:
-        return InvalidRequest(field, value, describe_bounds(kind, field))
-    return InvalidRequest(field, value, first["msg"])
+    return InvalidRequest(field, value, _bounds_at(kind, where) if kind is not None else first["msg"])
+
+
+def _bounds_at(kind: type[_Request], where: list[str]) -> str:
+    """Return in words what a request accepts at a place: a field, or within one an entry or a field of it."""
+    schema = kind.model_json_schema()
+    node: Mapping[str, Any] = schema
+    for part in where:
+        node = next((variant for variant in node.get("anyOf", ()) if variant.get("type") != "null"), node)
+        node = node["items"] if "items" in node else node["properties"][part]
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return _bounds_of(node)

@@ -77,7 +77,7 @@ def lay_out(request: VideoRequest, notes: list[Decision], video: ModelSpec | Non
         field = next(name for name in ("lengths", "frames_per_transition", "stages", "keyframes") if getattr(request, name))
         raise InvalidRequest(field, getattr(request, field), f"lengths that make at most {MAX_FRAMES} frames, not {frames}")
     if frame_step:
-        _check_steps(request, lengths, frame_step)
+        _check_steps(request, lengths, video)
     parts = [(length,) if frame_step else _parts(length, most) for length in lengths]
     stages = _stages(request, keyframes, parts, notes)
     seeds = _transition_seeds(request, len(lengths))
@@ -166,13 +166,36 @@ def _count_keyframes(request: VideoRequest, total: int | None, most: int) -> int
     return USUAL_KEYFRAMES
 
 
-def _check_steps(request: VideoRequest, lengths: Sequence[int], step: int) -> None:
+def _check_steps(request: VideoRequest, lengths: Sequence[int], video: ModelSpec) -> None:
+    """Check that the keyframes lie where the model can have them; a refusal names the nearest lengths that do."""
+    step, total = video.frame_step, _total_frames(request, [])
     wrong = next((length for length in lengths if (length - 1) % step), None)
-    if wrong is not None:
-        ways = ("lengths", "total_frames", "seconds", "frames_per_transition", "stages")
-        field = next((name for name in ways if getattr(request, name)), "lengths")
-        raise InvalidRequest(field, getattr(request, field), f"for this video model transitions of a multiple of {step} frames, "
-                             f"plus one: {step + 1}, {2 * step + 1}, {3 * step + 1} …; one would have {wrong}")
+    if wrong is None:
+        return
+    ways = ("lengths", "total_frames", "seconds", "frames_per_transition", "stages")
+    field = next((name for name in ways if getattr(request, name)), "lengths")
+    if total is None:
+        near = [wrong - (wrong - 1) % step, wrong - (wrong - 1) % step + step]
+        nearest = f"{' or '.join(str(frames) for frames in near if frames > 1)} frames instead of {wrong}"
+    else:
+        near = _nearest_totals(request, total, video)
+        nearest = " or ".join(f"{n / request.fps:.2f} s ({n} frames)" if request.seconds else f"{n} frames" for n in near)
+    raise InvalidRequest(
+        field, getattr(request, field),
+        f"{nearest}: {video.name} makes transitions of a multiple of {step} frames, plus one",
+    )
+
+
+def _nearest_totals(request: VideoRequest, total: int, video: ModelSpec) -> list[int]:
+    """Return the nearest lengths of the whole film below and above `total` whose transitions the model can make."""
+
+    def works(frames: int) -> bool:
+        gaps = _count_keyframes(request, frames, video.trained_frames[1]) - 1 + request.loop
+        share, rest = divmod(frames - 1, gaps)
+        return rest == 0 and share >= 2 and share % video.frame_step == 0
+
+    ranges = range(total - 1, 2, -1), range(total + 1, MAX_FRAMES + 1)
+    return [found for found in (next(filter(works, frames), 0) for frames in ranges) if found]
 
 
 def _lengths(request: VideoRequest, total: int | None, gaps: int, usual: int = USUAL_FRAMES) -> tuple[int, ...]:

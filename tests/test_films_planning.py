@@ -56,7 +56,8 @@ def test_a_stage_may_say_how_long_the_way_from_it_is() -> None:
         ({"lengths": [14, 25], "keyframes": 2}, "lengths", "1 of them"),
         ({"lengths": [14], "loop": True}, "lengths", "2 of them"),
         ({"stages": stages("a", "b", length=14)}, "stages.1.length", "no loop"),
-        ({"lengths": [14, 2]}, "lengths.1", "greater than or equal to 3"),
+        ({"lengths": [14, 2]}, "lengths.1", "a whole number from 3 to 121"),
+        ({"stages": [{"prompt": "a", "length": 500}, {"prompt": "b"}]}, "stages.0.length", "a whole number from 3 to 121"),
         ({"seconds": 200.0}, "seconds", "0.25 to 120.08 at 12 frames a second"),
         ({"seconds": 0.1}, "seconds", "0.25 to 120.08"),
         ({"seconds": 4.0, "total_frames": 45}, "request", "total_frames and seconds exclude each other"),
@@ -73,6 +74,33 @@ def test_lengths_that_do_not_go_together_are_refused(fields: dict[str, Any], fie
         film_of(**fields)
     assert caught.value.field == field
     assert allowed in caught.value.allowed
+
+
+def test_a_contradiction_within_a_request_is_told_without_a_value() -> None:
+    with pytest.raises(InvalidRequest, match=r"^request: total_frames and seconds exclude each other$"):
+        film_of(seconds=4.0, total_frames=45)
+
+
+@pytest.mark.parametrize(
+    ("model", "wish", "nearest"),
+    [
+        ("ltx", {"seconds": 10.0}, ["8.08 s (97 frames)", "10.08 s (121 frames)"]), ("ltx", {"total_frames": 45}, ["33", "49"]),
+        ("wan-flf", {"seconds": 10.0}, ["8.42 s (101 frames)", "10.08 s (121 frames)"]),
+        ("ltx", {"frames_per_transition": 23}, ["17", "25"]), ("ltx", {"lengths": [25, 5]}, ["9"]),
+    ],
+)  # fmt: skip
+def test_a_model_with_steps_of_frames_names_the_nearest_lengths_and_they_work(
+    model: str, wish: dict[str, Any], nearest: list[str]
+) -> None:
+    here = {"budget": gpu(141, host=256), "inventory": EVERYTHING, "model": "flux2-klein-4b", "video_model": model}
+    with pytest.raises(InvalidRequest) as refused:
+        film_of(**here, **wish)
+    told = refused.value.allowed.partition(":")[0].removesuffix(" instead of 23").removesuffix(" instead of 5")
+    assert told.replace(" frames", "").replace(")", "") == " or ".join(nearest).replace(" frames", "").replace(")", "")
+    for one in nearest:
+        (name, value), number = next(iter(wish.items())), float(one.split()[0])
+        works: Any = number if name == "seconds" else [value[0], int(number)] if name == "lengths" else int(number)
+        assert film_of(**here, **{name: works})[1].passes
 
 
 def test_seconds_become_frames_and_the_plan_shows_both() -> None:
