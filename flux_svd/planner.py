@@ -17,7 +17,7 @@ from flux_svd.catalog import (
     VIDEO_FAMILIES,
     ModelSpec,
 )
-from flux_svd.choosing import check_available, check_controls, check_sides, choose_model, choose_size
+from flux_svd.choosing import check_available, check_controls, check_pair, check_sides, choose_model, choose_size
 from flux_svd.errors import InvalidRequest
 from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer
 from flux_svd.memory import Budget
@@ -164,7 +164,7 @@ def _choose_models(
     told: list[Decision] = []
     line, spec = timeline.lay_out(request, told, named), None
     if not all(timed.picture for timed in line.stages):
-        spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, drawing, inventory, notes,
+        spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, drawing, inventory, notes, like=named,
                             references=len(request.references))
     video = choose_model(
         request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, animating, inventory, notes, like=spec
@@ -175,7 +175,9 @@ def _choose_models(
         if spec is None and not all(timed.picture for timed in line.stages):
             spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, drawing, inventory, notes, like=video,
                                 references=len(request.references))
-    if spec is None:
+    if spec is not None:
+        check_pair(request, spec, video)
+    else:
         notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
     return spec, video, line, told
 

@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from flux_svd import device, measuring, weights
 from flux_svd.artifact import ImageArtifact, VideoArtifact, load_recipe
+from flux_svd.catalog import MODELS
 from flux_svd.errors import InvalidRequest, UnreadableFile
+from flux_svd.memory import GIB, Budget
 from flux_svd.pictures import cover, encode_png
 from flux_svd.plan import Inventory, Plan, keyframes_only, plan_from_json, plan_to_json
 from flux_svd.recipe import GivenPicture, ImageRecipe, VideoRecipe, fingerprint, recipe_from_json, to_json
@@ -23,6 +26,7 @@ from tests.fakes import FakeEngines, fake_session
 from tests.test_planner import EVERYTHING, film_of, gpu
 
 PICTURE = "ab" * 32
+LAPTOP_64 = Budget("cpu", "a laptop", 64 * GIB, 64 * GIB, 2**40)
 
 
 def stages(*prompts: str, **last: Any) -> list[dict[str, Any]]:
@@ -292,6 +296,28 @@ def test_keyframes_alone_are_pictures_of_the_drawn_stages(faked: Faked) -> None:
     request = make_request({"kind": "video", "prompt": "x", "stages": stages("a", "b", picture=photo(session))})
     made = session.run(keyframes_only(session.plan(request)))
     assert [type(artifact) for artifact in made] == [ImageArtifact]
+
+
+def test_a_video_model_is_measured_alone_whatever_else_is_here(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _ = faked
+    only = Inventory(frozenset({"svd-xt", "pocket-flux", "pocket-svd", "pocket-clip"}), EVERYTHING.accepted)
+    monkeypatch.setattr(weights, "read_inventory", lambda home: only)
+    monkeypatch.setattr(device, "read_budget", lambda home, vram_bytes=None: LAPTOP_64)
+    plan = session.plan(measuring.wish_of(session, MODELS["svd-xt"], 7))
+    assert [row.model for row in plan.placements] == ["svd-xt", "pocket-clip"]
+    assert keyframes_only(plan).recipes == ()
+    assert (plan.recipes[0].width, plan.recipes[0].height) == (1024, 576)
+
+
+def test_the_peak_of_drawing_is_told_apart_from_that_of_animating(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, engines = faked
+    peaks = iter([30, 12, 7, 11])  # asking for the peak begins a new one
+    monkeypatch.setattr(engines, "peak_bytes", lambda placement: next(peaks))
+    facts = run(session, stages=stages("a", "b")).run
+    assert (facts.drawing_peak_bytes, facts.peak_bytes) == (30, 12)
+    given = [{"prompt": "a", "picture": photo(session)}, {"prompt": "b", "picture": photo(session, (100, 300))}]
+    facts = run(session, stages=given).run
+    assert (facts.drawing_peak_bytes, facts.peak_bytes) == (0, 11)
 
 
 def test_the_longest_film_has_all_its_frames() -> None:

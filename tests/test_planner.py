@@ -254,6 +254,41 @@ def test_a_film_with_a_large_image_model_needs_a_large_video_model() -> None:
         film_of(gpu(80), Inventory(frozenset({"flux2-klein-4b", "pocket-svd", "pocket-clip"})), model="flux2-klein-4b")
 
 
+def test_auto_draws_for_the_named_video_model_with_a_model_of_its_kind() -> None:
+    assert film_of(LAPTOP, EVERYTHING, video_model="pocket-svd")[0].model == "pocket-flux"
+    assert film_of(gpu(80), EVERYTHING, video_model="svd-xt")[0].model == "flux2-klein-9b"
+    only = Inventory(POCKET.on_disk | {"svd-xt"}, EVERYTHING.accepted)
+    with pytest.raises(ModelUnavailable, match=r"^model: .*\(pocket-flux does not go with svd-xt\)"):
+        film_of(gpu(80), only, video_model="svd-xt")
+    given = [{"prompt": text, "picture": text * 64} for text in "ab"]
+    film = film_of(gpu(80), only, video_model="svd-xt", stages=given)[1]
+    assert (film.width, film.height) == (1024, 576)
+
+
+@pytest.mark.parametrize(
+    ("model", "video", "size", "others"),
+    [("pocket-flux", "svd-xt", (256, 128), "pocket-svd"), ("flux2-klein-4b", "pocket-svd", (256, 160), "svd-xt, svd")],
+)
+def test_a_pair_of_models_of_different_sizes_is_refused_by_name_unless_a_size_is_given(
+    model: str, video: str, size: tuple[int, int], others: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        film_of(gpu(80), EVERYTHING, model=model, video_model=video)
+    assert (refused.value.field, refused.value.value) == ("video_model", repr(video))
+    assert f"{others}" in refused.value.allowed
+    assert film_of(gpu(80), EVERYTHING, model=model, video_model=video, width=size[0], height=size[1])[1].width == size[0]
+
+
+def test_where_the_device_holds_nothing_auto_goes_on_to_the_processor() -> None:
+    small = gpu(0.5)
+    plan = plan_of(small)
+    assert (plan.model, plan.placements[0].rung) == ("pocket-flux", "P8")
+    assert any(note.what == "model" and "the device holds none" in note.why for note in plan.decisions)
+    film, _ = film_of(small, EVERYTHING)
+    assert [row.model for row in film.placements[:2]] == ["pocket-flux", "pocket-svd"]
+    assert {row.device for row in film.placements} == {"cpu"}
+
+
 def test_plans_and_recipes_survive_json_and_pickle() -> None:
     for plan in (plan_of(), film_of()[0]):
         assert pickle.loads(pickle.dumps(plan)) == plan

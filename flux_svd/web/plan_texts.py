@@ -309,6 +309,20 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "acompaña al modelo de imagen de bolsillo", "va avec le modèle d’image de poche", "gehört zum Taschenmodell für Bilder",
         "与口袋图像模型配套",
     ),
+    "goes with the pocket video model": (
+        "acompaña al modelo de vídeo de bolsillo", "va avec le modèle vidéo de poche", "gehört zum Taschenmodell für Filme",
+        "与口袋视频模型配套",
+    ),
+    "the smallest that is here": (
+        "el más pequeño que hay", "le plus petit qui est là", "das kleinste, das da ist", "现有的最小模型",
+    ),
+    "the device holds none": (
+        "el dispositivo no admite ninguno", "l’appareil n’en tient aucun", "aufs Gerät passt keines", "设备放不下任何模型",
+    ),
+    "{name} does not go with {model}": (
+        "{name} no acompaña a {model}", "{name} ne va pas avec {model}", "{name} passt nicht zu {model}",
+        "{name} 与 {model} 不配套",
+    ),
     "no larger model is ready on this machine": (
         "ningún modelo mayor está listo en este equipo", "aucun modèle plus grand n’est prêt sur cette machine",
         "kein größeres Modell ist auf diesem Gerät bereit", "本机没有就绪的更大模型",
