@@ -6,10 +6,12 @@ import dataclasses
 import json
 import pickle
 import random
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from flux_svd import device
 from flux_svd.catalog import MODELS
 from flux_svd.errors import DoesNotFit, InvalidRequest, ModelUnavailable
 from flux_svd.memory import GIB, Budget, device_margin, parse_bytes
@@ -294,6 +296,14 @@ def test_plans_and_recipes_survive_json_and_pickle() -> None:
         assert pickle.loads(pickle.dumps(plan)) == plan
         assert recipe_from_json(to_json(plan.recipes[0])) == plan.recipes[0]
         assert json.loads(json.dumps(describe_plan(plan)))["fingerprints"] == [fingerprint(plan.recipes[0])]
+
+
+def test_vram_is_a_limit_and_never_more_than_is_free(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_nvidia", lambda host, disk: gpu(8))
+    offered = [device.read_budget(home, vram_bytes=given).device_bytes for given in (None, 4 * GIB, 12 * GIB)]
+    assert offered == [8 * GIB, 4 * GIB, 8 * GIB]
+    monkeypatch.setattr(device, "_nvidia", lambda host, disk: None)
+    assert device.read_budget(home, vram_bytes=12 * GIB).device_bytes == 12 * GIB
 
 
 @pytest.mark.parametrize(("text", "amount"), [("12GB", 12 * GIB), ("12 GiB", 12 * GIB), ("800MB", 800 * 2**20), ("6", 6 * GIB)])
