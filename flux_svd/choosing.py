@@ -29,8 +29,8 @@ def choose_model(
     """
     if name != "auto":
         spec = find_model(name, field=field, families=families)
-        check_available(spec, inventory)
         notes.append(Decision(field.replace("_", " "), spec.name, "as asked"))
+        check_available(spec, inventory, notes)
         return spec
     passed_over: list[str] = []
     large_without = False
@@ -68,7 +68,17 @@ def choose_model(
     )
 
 
-def check_available(spec: ModelSpec, inventory: Inventory) -> None:
+def check_available(spec: ModelSpec, inventory: Inventory, notes: list[Decision]) -> None:
+    """Check that a model can be used here; where plans are only considered, note what it would take.
+
+    Raises:
+        ModelUnavailable: it is not on disk, or its licence is not accepted.
+    """
+    if inventory.considering and not inventory.has(spec):
+        here = spec.name in inventory.on_disk
+        value = "its licence is not accepted yet" if here else f"{memory.format_gib(spec.bytes_at('bf16'))} to download"
+        notes.append(Decision("not ready here", f"{spec.name}: {value}", f"{spec.licence.title}: {spec.licence.allows}"))
+        return
     if spec.name not in inventory.on_disk:
         raise ModelUnavailable(
             f"{spec.name} is not on this disk. Run: flux-svd models download {spec.name} "

@@ -204,7 +204,7 @@ def _keyframes(
             keyframes.append(recipe)
             if recipe.model not in fits:
                 other = MODELS[recipe.model]
-                check_available(other, inventory)
+                check_available(other, inventory, notes)
                 own = replace(budget, compiled=recipe.compiled)
                 fits[other.name] = fit_picture(
                     _with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), own, notes

@@ -246,6 +246,19 @@ def test_a_model_that_is_not_here_says_how_to_get_it() -> None:
         plan_of(model="flux1-dev")
 
 
+def test_what_is_only_considered_is_planned_as_if_it_were_here_and_says_what_it_takes() -> None:
+    wish = {"model": "flux1-dev", "video_model": "svd-xt"}
+    considered = dataclasses.replace(POCKET, considering=True)
+    plan, here = (film_of(gpu(80), inventory, **wish)[0] for inventory in (considered, EVERYTHING))
+    assert plan.placements[:2] == here.placements[:2]
+    told = [(note.value, note.why) for note in plan.decisions if note.what == "not ready here"]
+    assert [value.partition(":")[0] for value, _ in told] == ["flux1-dev", "svd-xt"]
+    assert "non-commercial" in told[0][1]
+    unread = Inventory(frozenset(MODELS), considering=True)
+    assert any("flux1-dev: its licence" in note.value for note in plan_of(gpu(80), unread, model="flux1-dev").decisions)
+    assert plan_of(gpu(80), considered).model == "pocket-flux"  # auto is what is ready
+
+
 def test_a_model_without_accepted_licence_says_what_it_allows() -> None:
     with pytest.raises(ModelUnavailable, match=r"non-commercial.*flux-svd models accept flux1-dev"):
         plan_of(gpu(141), Inventory(frozenset(MODELS)), model="flux1-dev")

@@ -25,6 +25,14 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Passes": ("Pasadas", "Passes", "Durchgänge", "遍数"),
     "Decode": ("Descodificación", "Décodage", "Dekodieren", "解码"),
     "Placement": ("Ubicación", "Placement", "Platz", "放置"),
+    "Not ready here": ("Aún no está aquí", "Pas prêt ici", "Hier nicht bereit", "此处未就绪"),
+    "{model}: {x} to download": (
+        "{model}: {x} por descargar", "{model} : {x} à télécharger", "{model}: {x} herunterzuladen", "{model}：需下载 {x}",
+    ),
+    "{model}: its licence is not accepted yet": (
+        "{model}: su licencia aún no está aceptada", "{model} : sa licence n’est pas encore acceptée",
+        "{model}: die Lizenz ist noch nicht angenommen", "{model}：尚未接受其许可",
+    ),
     "Untried here": ("Sin probar aquí", "Non essayé ici", "Hier unerprobt", "此处未试过"),
     "If memory runs out": ("Si falta memoria", "Si la mémoire manque", "Falls Speicher fehlt", "若内存不足"),
     "Memory ran out": ("Faltó memoria", "La mémoire a manqué", "Speicher ging aus", "内存不足"),
