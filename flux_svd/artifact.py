@@ -41,7 +41,8 @@ class RunFacts:
     Attributes:
         seconds: wall time of the run that made it.
         device: what it ran on, in words.
-        peak_bytes: measured peak of the device, 0 where it cannot be measured.
+        peak_bytes: measured peak of the device, 0 where it cannot be measured; of a film while it is animated, and
+            `drawing_peak_bytes` while its keyframes are drawn.
         scores: "scorer", "clip_cosine"; of a film also "keyframes" (each against its own stage), "likeness" (of each keyframe
             with the subject; None for the subject itself), "pairs" (of neighbours, and whether they are too far apart to be
             bridged) and "choices"; of a picture that was chosen "candidates", the "margin" and whether it was a "tie".
@@ -59,6 +60,7 @@ class RunFacts:
     ends: Mapping[str, Any] | None = None
     report: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    drawing_peak_bytes: int = 0
 
 
 @dataclass(frozen=True)

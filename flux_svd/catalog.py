@@ -98,6 +98,8 @@ class ModelSpec:
         frame_step: of a video model that makes a stretch of film in one pass: its keyframes lie this many frames apart, or a
             multiple; 0 of others.
         keyframes_at_once: how many keyframes such a stretch may have.
+        trained_frames: of a video model that goes from one keyframe to the next: how many frames, at least and at most, it makes
+            of a transition; both ends counted.
         pocket: tiny, carried inside the package, made to try and to test the program.
     """
 
@@ -125,6 +127,7 @@ class ModelSpec:
     text_layers: tuple[int, ...] = ()
     frame_step: int = 0
     keyframes_at_once: int = 0
+    trained_frames: tuple[int, int] = (14, 25)  # arXiv:2311.15127: SVD on 14 frames, SVD-XT from there on 25
     pocket: bool = False
     unconfirmed: tuple[str, ...] = ()
 
@@ -271,6 +274,7 @@ _ROWS: tuple[ModelSpec, ...] = (
     _SVD_XT,
     replace(
         _SVD_XT, name="svd", title="Stable Video Diffusion (14 frames)", repo="stabilityai/stable-video-diffusion-img2vid",
+        trained_frames=(8, 14),  # any shorter transition can be made within them and thinned; from 9 on some could not
         sources=("model card of the repository: 14 frames at 576x1024",),
     ),
     ModelSpec(

@@ -9,7 +9,7 @@ from flux_svd.catalog import MODELS, Family, ModelSpec, find_model
 from flux_svd.errors import InvalidRequest, ModelUnavailable
 from flux_svd.fitting import choose_precision, usual_shape
 from flux_svd.memory import Budget
-from flux_svd.placing import can_place
+from flux_svd.placing import can_place, place
 from flux_svd.plan import Decision, Inventory
 from flux_svd.request import ImageRequest, VideoRequest
 
@@ -21,16 +21,24 @@ def choose_model(
     """Return the named model, or for "auto" the first of `order` that is here and fits; pocket stays with pocket.
 
     With references only a model that takes them will do; a pocket model does not step in for a large one that takes none.
+    Where the device holds none of those that are here, the smallest is for the processor.
+
+    Raises:
+        ModelUnavailable: none is here.
+        DoesNotFit: the smallest of those that are here fits nowhere.
     """
     if name != "auto":
         spec = find_model(name, field=field, families=families)
-        check_available(spec, inventory)
         notes.append(Decision(field.replace("_", " "), spec.name, "as asked"))
+        check_available(spec, inventory, notes)
         return spec
     passed_over: list[str] = []
     large_without = False
+    unfit: list[ModelSpec] = []
     for candidate in (MODELS[other] for other in order):
         if (like is not None and candidate.pocket != like.pocket) or (candidate.pocket and large_without):
+            if like is not None and candidate.pocket and not like.pocket:
+                passed_over.append(f"{candidate.name} does not go with {like.name}")
             continue
         if not candidate.pocket and not inventory.has(candidate):
             if candidate.name in inventory.on_disk:
@@ -42,18 +50,35 @@ def choose_model(
             continue
         if not can_place(candidate, choose_precision(candidate, budget)[0], usual_shape(candidate), budget):
             passed_over.append(f"{candidate.name} does not fit this machine")
+            unfit.append(candidate)
             continue
+        partner = "image" if field == "video_model" else "video"
         why = "the best model that is on disk and fits" if not candidate.pocket else (
-            "goes with the pocket image model" if like else "no larger model is ready on this machine")
+            f"goes with the pocket {partner} model" if like else "no larger model is ready on this machine")
         notes.append(Decision(field.replace("_", " "), candidate.name, "; ".join([why, *passed_over])))
         return candidate
+    if unfit:
+        smallest = min(unfit, key=lambda spec: spec.parameters)
+        place(smallest, choose_precision(smallest, budget)[0], usual_shape(smallest), budget)
+        notes.append(Decision(field.replace("_", " "), smallest.name, "the smallest that is here; the device holds none"))
+        return smallest
     raise ModelUnavailable(
         f"{field}: no model is ready for it. Run: flux-svd models download {next(iter(order))}"
         + (f" ({'; '.join(passed_over)})" if passed_over else "")
     )
 
 
-def check_available(spec: ModelSpec, inventory: Inventory) -> None:
+def check_available(spec: ModelSpec, inventory: Inventory, notes: list[Decision]) -> None:
+    """Check that a model can be used here; where plans are only considered, note what it would take.
+
+    Raises:
+        ModelUnavailable: it is not on disk, or its licence is not accepted.
+    """
+    if inventory.considering and not inventory.has(spec):
+        here = spec.name in inventory.on_disk
+        value = "its licence is not accepted yet" if here else f"{memory.format_gib(spec.bytes_at('bf16'))} to download"
+        notes.append(Decision("not ready here", f"{spec.name}: {value}", f"{spec.licence.title}: {spec.licence.allows}"))
+        return
     if spec.name not in inventory.on_disk:
         raise ModelUnavailable(
             f"{spec.name} is not on this disk. Run: flux-svd models download {spec.name} "
@@ -64,6 +89,21 @@ def check_available(spec: ModelSpec, inventory: Inventory) -> None:
             f"{spec.name}: its licence is not accepted yet. {spec.licence.allows} Read {spec.licence.url}, then run: "
             f"flux-svd models accept {spec.name}"
         )
+
+
+def check_pair(request: VideoRequest, spec: ModelSpec, video: ModelSpec) -> None:
+    """Check that both models of a film are made for pictures of about the same size, unless the request says which.
+
+    Raises:
+        InvalidRequest: one is a pocket model and the other is not.
+    """
+    if spec.pocket == video.pocket or request.width is not None:
+        return
+    fitting = [row.name for row in MODELS.values() if row.makes_films and row.pocket == spec.pocket]
+    raise InvalidRequest(
+        "video_model", video.name,
+        f"with {spec.name}, whose pictures have another size: {', '.join(fitting)}; or a width and height that both can make",
+    )
 
 
 def choose_size(

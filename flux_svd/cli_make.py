@@ -126,7 +126,7 @@ def _plan(arguments: argparse.Namespace, stop: threading.Event, home: Path) -> T
     from flux_svd.plan import describe_plan
 
     session = open_session(arguments, home)
-    answer = describe_plan(session.plan(_request(arguments, session.store, home)))
+    answer = describe_plan(session.plan(_request(arguments, session.store, home), considering=True))
     lines = [f"{note['what']:>18}  {note['value']}  ({note['why']})" for note in answer["decisions"]]
     seconds = answer["seconds"]
     lines.append(f"{'peak':>18}  {memory.format_gib(answer['peak_bytes'])} on the device, "

@@ -22,11 +22,11 @@ from flux_svd.storing import installed_kinds
 
 
 def read_budget(home: Path, *, vram_bytes: int | None = None) -> Budget:
-    """Return what this machine offers right now; `vram_bytes` replaces the size of the device's memory.
+    """Return what this machine offers right now; of a GPU at most `vram_bytes`.
 
     What the program's own warm engines hold counts as free: they give way before another model loads.
 
-    Where the override stands in for a device that is not there (planning for another machine), the device is "cuda".
+    Where there is none, `vram_bytes` stands in for one of that size (planning for another machine).
     """
     held = [json.loads(row) for row in files.read_living(home / "held")]
     host = int(psutil.virtual_memory().available) + sum(row["host"] for row in held)
@@ -39,7 +39,7 @@ def read_budget(home: Path, *, vram_bytes: int | None = None) -> Budget:
     if vram_bytes is None:
         return budget
     if budget.device == "cuda":
-        return replace(budget, device_bytes=vram_bytes)
+        return replace(budget, device_bytes=min(vram_bytes, budget.device_bytes))
     return replace(budget, device="cuda", device_name="a GPU as given", device_bytes=vram_bytes)
 
 

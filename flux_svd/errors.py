@@ -46,7 +46,8 @@ class InvalidRequest(FluxSvdError):
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field, self.value, self.allowed = field, shorten(value), allowed
-        super().__init__(f"{field}: {self.value} is not accepted; allowed: {allowed}")
+        whole = field == "request"  # then what is wrong is in no single value
+        super().__init__(f"request: {allowed}" if whole else f"{field}: {self.value} is not accepted; allowed: {allowed}")
 
     def __reduce__(self) -> tuple[type[InvalidRequest], tuple[str, object, str]]:
         return type(self), (self.field, _Quoted(self.value), self.allowed)

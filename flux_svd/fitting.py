@@ -129,8 +129,10 @@ def _first_fit(spec: ModelSpec, precision: Precision, shapes: list[Shape], budge
     notes.append(
         Decision("placement", f"{placed.rung}: {describe_placement(placed)}", f"{kept}: about {format_gib(placed.peak_bytes)}")
     )
-    rows = [row for row in placements(spec, precision, shape, allowed) if not is_tried(row, budget)]
-    exact, lowered = (next((row for row in rows if row.lowered == low), None) for low in (False, True))
+    rows = list(placements(spec, precision, shape, allowed))
+    untried_rows = [row for row in rows if not is_tried(row, budget)]
+    exact = next((row for row in rows[: rows.index(placed)] if row in untried_rows and not row.lowered), None)
+    lowered = next((row for row in untried_rows if row.lowered), None)
     for untried, why in ((exact, "likely faster"), (lowered, "likely faster, with slightly other pixels")):
         if untried is not None and placed.offload not in ("none", "model"):
             notes.append(

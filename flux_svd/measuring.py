@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageDraw
+
 from flux_svd import __version__, files
 from flux_svd.artifact import Artifact
 from flux_svd.catalog import IMAGE_FAMILIES, ModelSpec, find_model
 from flux_svd.device import read_budget
 from flux_svd.errors import BadOutput, FluxSvdError
 from flux_svd.fitting import describe_placement
+from flux_svd.pictures import encode_png
 from flux_svd.plan import Plan
 from flux_svd.planner import installed_versions
 from flux_svd.redact import redact
@@ -63,7 +66,7 @@ def _timed(session: Session, spec: ModelSpec, runs: int, on_progress: OnProgress
     session.unload()
     facts = []
     for seed in range(runs + 1):
-        plan = session.plan(_wish(spec, seed))
+        plan = session.plan(wish_of(session, spec, seed))
         facts.append(session.run(plan, on_progress, stop)[-1].run)
     warm, placed, recipe = [fact.seconds for fact in facts[1:]], plan.placement_of(spec.name), plan.recipes[0]
     return {
@@ -88,7 +91,7 @@ def verify(
     report: dict[str, Any] = {**describe_machine(session.home), "model": model, "revision": spec.revision, "passed": False}
     begun, failure = time.monotonic(), None
     try:
-        plan = session.plan(_wish(spec, seed=VERIFY_SEED))
+        plan = session.plan(wish_of(session, spec, seed=VERIFY_SEED))
         report |= _describe_plan(plan, spec)
         made = session.run(plan, on_progress, stop)[-1]
         report |= _describe_result(session, made, spec)
@@ -145,15 +148,24 @@ def _describe_result(session: Session, made: Artifact, spec: ModelSpec) -> dict[
     }
 
 
-def _wish(spec: ModelSpec, seed: int) -> Request:
-    """Return the fixed wish for a model: a picture, or for a video model a film of two keyframes."""
+def wish_of(session: Session, spec: ModelSpec, seed: int) -> Request:
+    """Return the fixed wish for a model: a picture, or for a video model a film between two given ones, so that it is alone."""
     prompt = _prompts(spec)[0]
     if spec.family == "svd":
-        stages = [{"prompt": text} for text in _prompts(spec)]
-        return make_request({"kind": "video", "prompt": prompt, "seed": seed, "stages": stages, "video_model": spec.name,
-                             "model": "pocket-flux" if spec.pocket else "auto"})  # fmt: skip
+        pictures = [session.store.keep_picture(encode_png(_red_circle(*spec.size, at))) for at in (0.35, 0.65)]
+        stages = [{"prompt": prompt, "picture": picture} for picture in pictures]
+        return make_request({"kind": "video", "prompt": prompt, "seed": seed, "stages": stages, "video_model": spec.name})
     return make_request({"kind": "image", "prompt": prompt, "seed": seed, "model": spec.name})
 
 
+def _red_circle(width: int, height: int, at: float) -> Image.Image:
+    """Return what the first of `POCKET_PROMPTS` says; `at` is the circle's place from the left, 0 … 1."""
+    picture = Image.new("RGB", (width, height), (40, 70, 200))
+    x, y, radius = width * at, height / 2, height / 4
+    ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), fill=(210, 40, 40))
+    return picture
+
+
 def _prompts(spec: ModelSpec) -> tuple[str, str]:
-    return POCKET_PROMPTS if spec.pocket else PROMPTS
+    """Return what is asked for, and another prompt; a video model goes between pictures of the first."""
+    return POCKET_PROMPTS if spec.pocket or spec.family == "svd" else PROMPTS

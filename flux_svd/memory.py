@@ -31,6 +31,7 @@ class Budget:
         tried: levers (ways to place a model that are more than loading it) that have run on this device, or that the user
             allowed untried.
         lower_precision: whether what is planned for may change pixels slightly so that it fits.
+        compiled: whether what is planned for is compiled first, with which not every way to hold a model goes.
         installed: kinds of smaller weights whose library is installed; fp8 needs none.
     """
 
@@ -42,6 +43,7 @@ class Budget:
     bf16: bool = True
     tried: frozenset[str] = frozenset()
     lower_precision: bool = False
+    compiled: bool = False
     installed: frozenset[Stored] = frozenset({"fp8"})
 
 

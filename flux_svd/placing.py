@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from flux_svd.catalog import AUTO_IMAGE, AUTO_VIDEO, MODELS, ModelSpec
-from flux_svd.errors import DoesNotFit
-from flux_svd.memory import Budget, Device, Placement, Shape, device_margin, format_gib, work_of
+from flux_svd.errors import DoesNotFit, InvalidRequest
+from flux_svd.memory import GIB, Budget, Device, Placement, Shape, device_margin, format_gib, work_of
 from flux_svd.storing import KINDS, LOWERED, install_command
 from flux_svd.ways import ways_on
 
 LEVERS = frozenset({"stream", "fold", *LOWERED})  # ways to hold a model that need a recorded run before the planner takes them
+_TENTH = GIB // 10
 SMALLEST_SIDE = 256  # pixels; pictures below that are of no use with the large models
 
 
@@ -26,7 +27,10 @@ def place(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Plac
 
     Raises:
         DoesNotFit: none fits; the message names what is needed, what is there and the smallest change that would fit.
+        InvalidRequest: the device holds the model only in ways that compiled blocks do not go with.
     """
+    if budget.compiled:
+        _check_compiled(spec, precision, shape, budget)
     placed = _fastest(spec, precision, shape, budget)
     if placed is None:
         raise DoesNotFit(_refusal(spec, precision, shape, budget))
@@ -36,10 +40,12 @@ def place(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Plac
 def fallbacks(placed: Placement, spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> tuple[Placement, ...]:
     """Return what is left to do when `placed` runs out of memory, in order; each keeps less of the model on the device.
 
-    A lever without a recorded run is among them: when a plan has failed already, trying is better than giving up.
+    A lever without a recorded run is among them, after those that have one: when a plan has failed already, trying is better
+    than giving up. What changes pixels comes after all that does not, and the processor last.
     """
     left, last = [], placed
-    for row in placements(spec, precision, shape, budget):
+    rows = placements(spec, precision, shape, budget)
+    for row in sorted(rows, key=lambda row: (row.device != budget.device, row.lowered, not is_tried(row, budget))):
         if row.device == last.device and row.peak_bytes >= last.peak_bytes:
             continue
         if row.offload == last.offload == "stream" and row.resident_blocks > last.resident_blocks // 2:
@@ -55,14 +61,42 @@ def placements(
     spec: ModelSpec, precision: str, shape: Shape, budget: Budget, levers: frozenset[str] = LEVERS
 ) -> Iterator[Placement]:
     """Yield every placement with these levers that fits the budget, fastest first; the processor of a GPU's machine is last."""
-    work, rooms = work_of(spec, precision, shape), (room_of(budget), budget.host_bytes)
+    rooms = room_of(budget), budget.host_bytes
     devices: list[Device] = [budget.device] if budget.device == "cpu" else [budget.device, "cpu"]
     for device in devices:
-        for row in ways_on(device, spec, precision, work, _allowed(levers, budget)):
-            if spec.keyframes_at_once and row.offload not in ("none", "model"):
-                continue  # engines of one pass are placed as a whole
+        for row in _rows(device, spec, precision, shape, budget, levers):
             if row.peak_bytes <= (rooms[0] if device == budget.device else rooms[1]) and row.host_peak_bytes <= rooms[1]:
                 yield row
+
+
+def _rows(
+    device: Device, spec: ModelSpec, precision: str, shape: Shape, budget: Budget, levers: frozenset[str]
+) -> Iterator[Placement]:
+    """Yield the placements on a device with those of the levers that may be pulled, whether they fit or not."""
+    for row in ways_on(device, spec, precision, work_of(spec, precision, shape), _allowed(levers, budget)):
+        if spec.keyframes_at_once and row.offload not in ("none", "model"):
+            continue  # engines of one pass are placed as a whole
+        if not budget.compiled or goes_with_compiled(row):
+            yield row
+
+
+def _check_compiled(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> None:
+    """Check that compiling does not keep the model off the device."""
+    first = next(placements(spec, precision, shape, budget), None)
+    best = next(placements(spec, precision, shape, replace(budget, compiled=False)), None)
+    if best is None or (first is not None and first.device == best.device):
+        return
+    smaller = _fitting_size(spec, precision, shape, budget)
+    raise InvalidRequest(
+        "compiled", True,
+        f"not where {spec.name} fits {budget.device_name} only by {_how(best)}: leave it out"
+        + (f", or draw {smaller.width} × {smaller.height}" if smaller else ", or take a smaller model"),
+    )
+
+
+def goes_with_compiled(placement: Placement) -> bool:
+    """Return whether the blocks of a model that is placed so can be compiled: whole ones, with weights as they are published."""
+    return not (placement.offload == "stream" or placement.fold_modulation or placement.stored)
 
 
 def is_tried(placement: Placement, budget: Budget) -> bool:
@@ -99,25 +133,37 @@ def _allowed(levers: frozenset[str], budget: Budget) -> frozenset[str]:
 
 
 def _refusal(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
-    """Return why nothing fits and what is the smallest change that would."""
-    rows = list(ways_on(budget.device, spec, precision, work_of(spec, precision, shape), _allowed(budget.tried, budget)))
-    leanest = min(rows, key=lambda row: row.peak_bytes)
-    kind = "device memory" if budget.device == "cuda" else "memory"
-    if leanest.peak_bytes <= room_of(budget):  # then the host is too small for it
-        leanest, kind = min(rows, key=lambda row: row.host_peak_bytes), "host memory"
-        needed, there = leanest.host_peak_bytes, budget.host_bytes
+    """Return why nothing fits and what is the smallest change that would.
+
+    Of the ways whose device is large enough the one that takes the least of the host tells what is missing; where there is
+    none, the one that takes the least of the device.
+    """
+    rows, room = list(_rows(budget.device, spec, precision, shape, budget, budget.tried)), room_of(budget)
+    on_device = [row for row in rows if row.peak_bytes <= room]
+    if on_device:
+        kind, needed, there = "host memory", min(row.host_peak_bytes for row in on_device), budget.host_bytes
     else:
-        needed, there = leanest.peak_bytes, room_of(budget)
+        kind = "device memory" if budget.device == "cuda" else "memory"
+        needed, there = min(row.peak_bytes for row in rows), room
     return (
-        f"{spec.name} needs {format_gib(needed)} of {kind} at {precision}; {budget.device_name} has {format_gib(there)} for it. "
+        f"{spec.name} needs {_at_least(needed)} of {kind} at {precision}; {budget.device_name} has {_at_most(there)} for it. "
         f"{_smallest_change(spec, precision, shape, budget)}"
     )
+
+
+def _at_least(amount: int) -> str:
+    """Return an amount rounded up, so that what is needed never looks like what is there."""
+    return format_gib(-(-amount // _TENTH) * _TENTH)
+
+
+def _at_most(amount: int) -> str:
+    return format_gib(max(0, amount // _TENTH) * _TENTH)
 
 
 def _smallest_change(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> str:
     """Return, as an advice, each change that fits: a smaller size, an untried lever, one with consent; else another model."""
     advice = []
-    smaller = next((row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget)), None)
+    smaller = _fitting_size(spec, precision, shape, budget)
     if smaller is not None:
         advice.append(f"It fits at {smaller.width} × {smaller.height}.")
     untried = next((row for row in placements(spec, precision, shape, budget) if not is_tried(row, budget)), None)
@@ -155,6 +201,11 @@ def _how(placed: Placement) -> str:
         **{kind: f"keeping its transformer's weights in {kind}" for kind in KINDS},
     }  # fmt: skip
     return " and ".join(way for lever, way in ways.items() if lever in levers_of(placed))
+
+
+def _fitting_size(spec: ModelSpec, precision: str, shape: Shape, budget: Budget) -> Shape | None:
+    """Return the largest smaller size that fits, of about the same proportions; None where none does."""
+    return next((row for row in _smaller(spec, shape) if can_place(spec, precision, row, budget)), None)
 
 
 def _smaller(spec: ModelSpec, shape: Shape) -> Iterator[Shape]:

@@ -38,12 +38,14 @@ class Inventory:
     Attributes:
         gguf: (id, bytes) of each .gguf file that was given to this machine.
         encoders: (id, parameters) of each text encoder that was.
+        considering: whether a model that is named counts as here: for a plan that is looked at and not carried out.
     """
 
     on_disk: frozenset[str]
     accepted: frozenset[str] = frozenset()
     gguf: frozenset[tuple[str, int]] = frozenset()
     encoders: frozenset[tuple[str, int]] = frozenset()
+    considering: bool = False
 
     def has(self, spec: ModelSpec) -> bool:
         return spec.name in self.on_disk and (not spec.licence.needs_consent or spec.licence.id in self.accepted)

@@ -17,7 +17,7 @@ from flux_svd.catalog import (
     VIDEO_FAMILIES,
     ModelSpec,
 )
-from flux_svd.choosing import check_available, check_controls, check_sides, choose_model, choose_size
+from flux_svd.choosing import check_available, check_controls, check_pair, check_sides, choose_model, choose_size
 from flux_svd.errors import InvalidRequest
 from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer
 from flux_svd.memory import Budget
@@ -35,7 +35,7 @@ from flux_svd.recipe import (
     derive_seed,
     fingerprint,
 )
-from flux_svd.request import ImageRequest, Request, VideoRequest
+from flux_svd.request import CONDITIONING_FPS_MAX, CONDITIONING_FPS_MIN, ImageRequest, Request, VideoRequest
 from flux_svd.storing import KINDS, LOWERED
 from flux_svd.ways import with_encoder, with_file
 
@@ -57,8 +57,7 @@ def make_plan(
         DoesNotFit: no placement fits the budget.
     """
     notes: list[Decision] = []
-    # Compiled blocks cannot widen their weights on the way.
-    budget = replace(budget, lower_precision=request.consent and not request.compiled)
+    budget = replace(budget, lower_precision=request.consent, compiled=request.compiled)
     seed = request.seed if request.seed is not None else entropy.randint(0, RANDOM_SEED_MAX)
     notes.append(Decision("seed", str(seed), "as asked" if request.seed is not None else "drawn at random"))
     if isinstance(request, ImageRequest):
@@ -111,16 +110,8 @@ def _plan_film(
     request: VideoRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision],
     locked: Mapping[str, ImageRecipe],
 ) -> Plan:
-    told: list[Decision] = []
-    named = MODELS.get(request.video_model)
-    line = timeline.lay_out(request, told, named.frame_step if named else 0)
-    if all(timed.picture for timed in line.stages):
-        spec = None
-        notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
-    else:
-        spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, budget, inventory, notes,
-                   references=len(request.references))
-    video = choose_model(request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, budget, inventory, notes, like=spec)
+    animating = replace(budget, compiled=False)  # only what draws is compiled
+    spec, video, line, told = _choose_models(request, budget, animating, inventory, notes)
     multiple = max(spec.size_multiple if spec else 1, video.size_multiple)
     width, height = choose_size(request, spec or video, spec.film_size if spec else video.size, multiple, notes)
     check_sides(width, height, video)
@@ -135,7 +126,7 @@ def _plan_film(
     else:
         transitions = _transitions(request, video, keyframes, line, seed, budget, notes)
     longest = max([part.frames for part in transitions] + [part.frames for part in stretches])
-    moving = fit_film(video, precision, (width, height), longest, budget, notes)
+    moving = fit_film(video, precision, (width, height), longest, animating, notes)
     chunk = CHUNKS[0][0] if stretches else moving.shape.decode_chunk
     film = VideoRecipe(
         keyframes=keyframes, transitions=transitions, passes=stretches, width=width, height=height, fps=request.fps,
@@ -162,6 +153,35 @@ def _plan_film(
     )
 
 
+def _choose_models(
+    request: VideoRequest, drawing: Budget, animating: Budget, inventory: Inventory, notes: list[Decision]
+) -> tuple[ModelSpec | None, ModelSpec, timeline.Timeline, list[Decision]]:
+    """Return what draws (None where every keyframe is given), what animates, the timeline and what was decided for that.
+
+    Which keyframes are inserted, and so whether anything is drawn, depends on the video model, and that one goes with what draws.
+    """
+    named = MODELS.get(request.video_model)
+    told: list[Decision] = []
+    line, spec = timeline.lay_out(request, told, named), None
+    if not all(timed.picture for timed in line.stages):
+        spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, drawing, inventory, notes, like=named,
+                            references=len(request.references))
+    video = choose_model(
+        request.video_model, "video_model", AUTO_VIDEO, VIDEO_FAMILIES, animating, inventory, notes, like=spec
+    )
+    if named is None:
+        told.clear()
+        line = timeline.lay_out(request, told, video)
+        if spec is None and not all(timed.picture for timed in line.stages):
+            spec = choose_model(request.model, "model", AUTO_IMAGE, IMAGE_FAMILIES, drawing, inventory, notes, like=video,
+                                references=len(request.references))
+    if spec is not None:
+        check_pair(request, spec, video)
+    else:
+        notes.append(Decision("model", "none", "every keyframe is a given picture, so nothing is drawn"))
+    return spec, video, line, told
+
+
 def _keyframes(
     request: VideoRequest, spec: ModelSpec | None, line: timeline.Timeline, size: tuple[int, int], seed: int, budget: Budget,
     inventory: Inventory, notes: list[Decision], locked: Mapping[str, ImageRecipe],
@@ -184,9 +204,10 @@ def _keyframes(
             keyframes.append(recipe)
             if recipe.model not in fits:
                 other = MODELS[recipe.model]
-                check_available(other, inventory)
+                check_available(other, inventory, notes)
+                own = replace(budget, compiled=recipe.compiled)
                 fits[other.name] = fit_picture(
-                    _with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), budget, notes
+                    _with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), own, notes
                 )
         elif index and timed == line.stages[0]:  # the end of a loop
             keyframes.append(keyframes[0])
@@ -241,8 +262,9 @@ def _join_share(request: VideoRequest, transitions: tuple[TransitionRecipe, ...]
     able = ", ".join(name for name, other in METHODS.items() if other.samples in ("bidirectional", "vibid"))
     if METHODS[request.transition].samples not in ("bidirectional", "vibid"):
         raise InvalidRequest("smooth_joins", True, f"not with {request.transition}; with {able}")
+    least = MODELS[transitions[0].model].trained_frames[0]
     if any(part.stride > 1 for part in transitions):
-        raise InvalidRequest("smooth_joins", True, f"only with transitions of at least {storyboard.MIN_TRAINED_FRAMES} frames")
+        raise InvalidRequest("smooth_joins", True, f"only with transitions of at least {least} frames")
     return JOIN_SHARE
 
 
@@ -357,7 +379,7 @@ def _transitions(
     versions = installed_versions("torch", "diffusers", "transformers")
     parts = []
     for index, way in enumerate(line.ways):
-        stride = storyboard.stride_for(way.frames)
+        stride = storyboard.stride_for(way.frames, video.trained_frames[0])
         role = f"transition {line.stages[index].stage.prompt} → {line.stages[index + 1].stage.prompt}"
         own = derive_seed(seed if way.seed is None else way.seed, role, 0)
         parts.append(
@@ -366,15 +388,29 @@ def _transitions(
                 end=prints[index + 1], seed=own, width=keyframes[0].width,
                 height=keyframes[0].height, frames=(way.frames - 1) * stride + 1, stride=stride, steps=steps,
                 guidance=video.guidance if method.guidance is None else method.guidance,
-                motion_bucket_id=request.motion_bucket_id, conditioning_fps=request.conditioning_fps or min(request.fps, 30),
+                motion_bucket_id=request.motion_bucket_id,
+                conditioning_fps=request.conditioning_fps or _speed(request.fps, stride),
                 noise_aug_strength=0.02,  # SVD model card; arXiv:2410.05651 uses the same
                 motion_alignment=alignment, alignment_rounds=ALIGNMENT_ROUNDS, renoise_share=method.renoise_share,
                 precision=choose_precision(video, budget)[0], versions=versions,
             )
         )
-    if request.conditioning_fps is None and request.fps > 30:
-        notes.append(Decision("conditioning fps", "30", f"the most {video.name} is asked for; playback stays at {request.fps}"))
+    if request.conditioning_fps is None:
+        notes += [_speed_note(video.name, request.fps, stride) for stride in sorted({part.stride for part in parts})
+                  if stride > 1 or _speed(request.fps, 1) != request.fps]
     calls = sum(part.unet_calls for part in parts)
     notes.append(Decision("transitions", f"{len(parts)} × {request.transition}, {steps} steps",
                           f"{calls} UNet calls in all; {method.does}; {method.source}"))
     return tuple(parts)
+
+
+def _speed(fps: int, stride: int) -> int:
+    """Return the frames a second a video model is asked for: of those it makes, `stride` lie between two that are played."""
+    return min(max(fps * stride, CONDITIONING_FPS_MIN), CONDITIONING_FPS_MAX)
+
+
+def _speed_note(model: str, fps: int, stride: int) -> Decision:
+    speed, why = _speed(fps, stride), [f"of thinned transitions every frame of {stride} is played"] if stride > 1 else []
+    if speed != fps * stride:
+        why.append(f"the {'most' if speed < fps * stride else 'least'} {model} is asked for")
+    return Decision("conditioning fps", str(speed), "; ".join([*why, f"playback stays at {fps}"]))

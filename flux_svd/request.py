@@ -22,6 +22,7 @@ MAX_PIXELS = 2048 * 2048
 SEED_MAX = 2**64 - 1  # torch.Generator.manual_seed takes 64 bits
 MAX_FRAMES = 1441  # two minutes at 12 fps
 BEST_OF_MAX = 8
+CONDITIONING_FPS_MIN, CONDITIONING_FPS_MAX = 2, 30
 
 Attention = Literal["native", "math", "cudnn", "flash", "sage"]
 Transition = Literal["bidirectional", "vibid", "fusion", "fast", "plain"]
@@ -196,7 +197,7 @@ class VideoRequest(_Picture):
     smooth_joins: bool = Field(default=False, description="Experiment: make all transitions together, so that joins show less")
     colour_match: bool = Field(default=False, description="Bring the colours between two keyframes to those of the keyframes")
     motion_bucket_id: Annotated[int, Field(ge=1, le=255)] = Field(default=180, description="Amount of motion")
-    conditioning_fps: Annotated[int, Field(ge=2, le=30)] | None = Field(
+    conditioning_fps: Annotated[int, Field(ge=CONDITIONING_FPS_MIN, le=CONDITIONING_FPS_MAX)] | None = Field(
         default=None, description="Speed of motion the video model is asked for, apart from playback"
     )
 

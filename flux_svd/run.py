@@ -101,6 +101,7 @@ class Run:
 
     def _make_film(self, planned: VideoRecipe) -> VideoArtifact:
         made = [self.keyframes.make(key) for key in planned.keyframes]
+        drawing_peak = self.engines.peak_bytes(self.plan.placements[0])  # from here on it is that of the video model
         pairs = self._told_pairs(self.keyframes.pairs())
         recipe, keys = with_keyframes(planned, [key.recipe for key in made]), [key.picture for key in made]
         self.clock.settle(recipe)
@@ -115,6 +116,8 @@ class Run:
             scores = {**self.judge.film_scores(keys, recipe), **pairs, "likeness": told}
             scores |= {"choices": rows} if any(rows := [explain_choice(key) for key in made]) else {}
         run = self._facts(recipe.model, scores)
+        if self.plan.model != recipe.model:  # else every keyframe was given
+            run = dataclasses.replace(run, drawing_peak_bytes=drawing_peak)
         return self.saver.film(film.data, made, recipe, dataclasses.replace(run, ends=ends, report=report))
 
     def _film(self, recipe: VideoRecipe, keys: Sequence[Image.Image]) -> Stage:

@@ -74,8 +74,11 @@ class Session:
         self._engines = WarmEngines(self.home)
         self._turns = _Turns()
 
-    def plan(self, request: Request) -> Plan:
+    def plan(self, request: Request, *, considering: bool = False) -> Plan:
         """Return the plan for `request` on this machine, with the predicted seconds where steps have been timed here.
+
+        Args:
+            considering: the plan is only looked at, so models that are named need not be on disk; `run` refuses it then.
 
         Raises:
             InvalidRequest, ModelUnavailable, DoesNotFit: as `flux_svd.planner.make_plan`.
@@ -94,8 +97,9 @@ class Session:
         budget = device.read_budget(self.home, vram_bytes=self._vram_bytes)
         if self._untried:
             budget = dataclasses.replace(budget, tried=LEVERS)
-        locked = self._locked(request)
-        plan = make_plan(request, budget, weights.read_inventory(self.home), random.SystemRandom(), locked)
+        locked, inventory = self._locked(request), weights.read_inventory(self.home)
+        inventory = dataclasses.replace(inventory, considering=considering)
+        plan = make_plan(request, budget, inventory, random.SystemRandom(), locked)
         return dataclasses.replace(plan, seconds=Clock(self.store, plan).predict())
 
     def run(

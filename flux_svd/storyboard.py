@@ -13,14 +13,16 @@ from flux_svd.errors import InvalidRequest
 from flux_svd.grammar import find_motions
 from flux_svd.motions import MOTIONS, Motion, words_of
 from flux_svd.outlines import MotionStage, Outline, outline
+from flux_svd.request import MAX_PROMPT_CHARACTERS
 
 __all__ = [
     "MOTIONS", "Motion", "MotionStage", "Outline", "find_motion", "frames_of_gaps", "halfway_prompt", "keyframes_for", "outline",
     "stages_at", "stride_for", "suggest_kind", "write_stages",
 ]  # fmt: skip
 
-MIN_TRAINED_FRAMES, MAX_TRAINED_FRAMES = 14, 25  # SVD was trained on 14 frames, SVD-XT on 25 (arXiv:2311.15127)
+MAX_TRAINED_FRAMES = 25  # of SVD-XT, the video model that is usual: see `ModelSpec.trained_frames`
 _PLACING = words_of("on in at under over above below beside behind near before against inside outside with across along by")
+_BETWEEN = "halfway between , nearer to "  # more characters than are ever put around and between two prompts
 _FILM_WORDS = ("video", "film", "clip", "animation", "animated", "timelapse", "time-lapse", "movie", "loop", "footage")
 
 
@@ -61,10 +63,23 @@ def halfway_prompt(start: str, end: str, share: float) -> str:
 
     What both say up to a comma, and the place both end with, is said once: "a cat, sitting" and "a cat, standing" → "a cat,
     halfway between sitting and standing"; "a dog on a beach" and "a cat on a beach" → "halfway between a dog and a cat on a
-    beach".
+    beach". Of long prompts the ends are left out, so that a request takes the answer.
     """
     if start == end:
         return start
+    told = _between(start, end, share)
+    if len(told) <= MAX_PROMPT_CHARACTERS:
+        return told
+    third = MAX_PROMPT_CHARACTERS // 3 - len(_BETWEEN)  # one of the two is named twice
+    return _between(_begun(start, third), _begun(end, third), share)
+
+
+def _begun(text: str, characters: int) -> str:
+    """Return what a text begins with, up to so many characters, in whole words where there are any."""
+    return text[:characters].rpartition(" ")[0] or text[:characters]
+
+
+def _between(start: str, end: str, share: float) -> str:
     ours, theirs = ([part.strip() for part in text.rstrip(" .").split(",")] for text in (start, end))
     same = 0
     while same < min(len(ours), len(theirs)) - 1 and ours[same] == theirs[same]:
@@ -100,14 +115,14 @@ def frames_of_gaps(total_frames: int, keyframes: int) -> tuple[int, ...]:
     return tuple(share + (gap < rest) + 1 for gap in range(keyframes - 1))
 
 
-def keyframes_for(total_frames: int) -> int:
-    """Return the fewest keyframes (at least 2) that keep every transition within the frames SVD was trained on."""
-    return max(2, -(-(total_frames - 1) // (MAX_TRAINED_FRAMES - 1)) + 1)
+def keyframes_for(total_frames: int, most: int = MAX_TRAINED_FRAMES) -> int:
+    """Return the fewest keyframes (at least 2) that keep every transition within the `most` frames a model was trained on."""
+    return max(2, -(-(total_frames - 1) // (most - 1)) + 1)
 
 
-def stride_for(kept_frames: int) -> int:
-    """Return k so that (kept − 1)·k + 1 generated frames lie within 14 to 25 and every k-th is kept.
+def stride_for(kept_frames: int, least: int) -> int:
+    """Return the smallest k with which (kept − 1)·k + 1 generated frames are at least `least`; every k-th is kept.
 
-    SVD is out of its training below 14 frames: a shorter transition is generated longer and thinned; both ends stay.
+    A video model is out of its training below some length: a shorter transition is generated longer and thinned; both ends stay.
     """
-    return 1 if kept_frames >= MIN_TRAINED_FRAMES else -(-(MIN_TRAINED_FRAMES - 1) // (kept_frames - 1))
+    return -(-(least - 1) // (kept_frames - 1)) if kept_frames < least else 1

@@ -1,4 +1,6 @@
-"""From a film's wish to its keyframes in time: which stages, how far apart, what stands between. Pure; knows no model.
+"""From a film's wish to its keyframes in time: which stages, how far apart, what stands between. Pure.
+
+Of a video model it knows the frames it was made for, nothing else.
 
 Frames of a transition count both of its keyframes, so n frames are n − 1 steps, and neighbours share one.
 """
@@ -9,14 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flux_svd import storyboard
+from flux_svd.catalog import MODELS, ModelSpec
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Decision
-from flux_svd.request import MAX_FRAMES, StageWish, VideoRequest
-from flux_svd.storyboard import MAX_TRAINED_FRAMES, MIN_TRAINED_FRAMES, MotionStage
+from flux_svd.request import MAX_FRAMES, VideoRequest, make_request
+from flux_svd.storyboard import MotionStage
 
 USUAL_FRAMES = 23  # 3 keyframes → 45 frames, 3.75 s at 12 fps
 USUAL_STEPPED = 25  # 8 · 3 + 1 and 4 · 6 + 1: the usual length of models that make films in steps of frames
 USUAL_KEYFRAMES = 3
+USUAL_MODEL = MODELS["svd-xt"]  # whose frames count as long as no other is named
 
 
 @dataclass(frozen=True)
@@ -52,25 +56,29 @@ class Timeline:
     ways: tuple[Way, ...]
 
 
-def lay_out(request: VideoRequest, notes: list[Decision], frame_step: int = 0) -> Timeline:
+def lay_out(request: VideoRequest, notes: list[Decision], video: ModelSpec | None = None) -> Timeline:
     """Return the timeline of the wish, and add to `notes` what was decided.
 
     Args:
-        frame_step: of a model that makes a stretch in one pass, which needs keyframes a multiple of it apart, and no bridges.
+        video: the model that makes the transitions: as long as it was trained on, longer ones bridged, shorter ones thinned; one
+            that makes a stretch in one pass needs keyframes a multiple of its frame step apart, and no bridges.
 
     Raises:
         InvalidRequest: the wished lengths do not go together, or make a film of more than `MAX_FRAMES` frames.
     """
+    video = video or USUAL_MODEL
+    frame_step, (least, most) = video.frame_step, video.trained_frames
     total = _total_frames(request, notes)
-    keyframes = _count_keyframes(request, total)
-    lengths = _lengths(request, total, keyframes - 1 + request.loop, USUAL_STEPPED if frame_step else USUAL_FRAMES)
+    keyframes = _count_keyframes(request, total, most)
+    usual = USUAL_STEPPED if frame_step else min(USUAL_FRAMES, most)
+    lengths = _lengths(request, total, keyframes - 1 + request.loop, usual)
     frames = sum(lengths) - len(lengths) + 1
     if frames > MAX_FRAMES:
         field = next(name for name in ("lengths", "frames_per_transition", "stages", "keyframes") if getattr(request, name))
         raise InvalidRequest(field, getattr(request, field), f"lengths that make at most {MAX_FRAMES} frames, not {frames}")
     if frame_step:
-        _check_steps(request, lengths, frame_step)
-    parts = [(length,) if frame_step else _parts(length) for length in lengths]
+        _check_steps(request, lengths, video)
+    parts = [(length,) if frame_step else _parts(length, most) for length in lengths]
     stages = _stages(request, keyframes, parts, notes)
     seeds = _transition_seeds(request, len(lengths))
     ways = tuple(Way(n, gap, part, seeds[gap]) for gap, within in enumerate(parts) for part, n in enumerate(within))
@@ -79,14 +87,16 @@ def lay_out(request: VideoRequest, notes: list[Decision], frame_step: int = 0) -
     longest = max(lengths)
     if frame_step:
         return Timeline(stages, ways)
-    if longest > MAX_TRAINED_FRAMES:
+    if usual < USUAL_FRAMES and not (total or request.lengths or request.frames_per_transition):
+        notes.append(Decision("frames per transition", str(usual), f"as many as {video.name} was trained on"))
+    if longest > most:
         inserted = len(ways) - len(lengths)
         notes.append(Decision("bridges", f"{inserted} {'keyframe' if inserted == 1 else 'keyframes'} between",
-                              f"a transition of {longest} frames is longer than the {MAX_TRAINED_FRAMES} SVD was trained on"))
-    thinned = sum(storyboard.stride_for(way.frames) > 1 for way in ways)
+                              f"a transition of {longest} frames is longer than the {most} {video.name} was trained on"))
+    thinned = sum(storyboard.stride_for(way.frames, least) > 1 for way in ways)
     if thinned:
-        notes.append(Decision("thinning", f"{thinned} transitions",
-                              f"fewer than {MIN_TRAINED_FRAMES} frames: made longer, then every k-th is kept"))
+        notes.append(Decision("thinning", f"{thinned} {'transition' if thinned == 1 else 'transitions'}",
+                              f"fewer than {least} frames: made longer, then every k-th is kept"))
     return Timeline(stages, ways)
 
 
@@ -94,10 +104,10 @@ def with_midpoint(request: VideoRequest, gap: int) -> VideoRequest:
     """Return the wish with one more keyframe halfway between the keyframes `gap` and `gap` + 1 (from 0); its film is as long.
 
     Raises:
-        InvalidRequest: there is no such gap, or it is too short for two transitions.
+        InvalidRequest: there is no such gap, it is too short for two transitions, or there are as many keyframes as may be.
     """
     total = _total_frames(request, [])
-    keyframes = _count_keyframes(request, total)
+    keyframes = keyframes_of(request)
     lengths = list(_lengths(request, total, keyframes - 1 + request.loop))
     if not 0 <= gap < len(lengths):
         raise InvalidRequest("midpoint", gap + 1, f"1 to {len(lengths)}, a transition of this film")
@@ -105,19 +115,21 @@ def with_midpoint(request: VideoRequest, gap: int) -> VideoRequest:
     second = lengths[gap] + 1 - first
     if second < 3:
         raise InvalidRequest("midpoint", gap + 1, f"a transition of at least 5 frames; this one has {lengths[gap]}")
-    wishes = [wish.model_copy(update={"length": None}) for wish in request.stages or _written(request, keyframes)]
-    prompt = storyboard.halfway_prompt(wishes[gap].prompt, wishes[(gap + 1) % keyframes].prompt, 0.5)
-    return request.model_copy(
-        update={
-            "stages": (*wishes[: gap + 1], StageWish(prompt=prompt), *wishes[gap + 1 :]),
-            "lengths": (*lengths[:gap], first, second, *lengths[gap + 1 :]),
+    if request.stages is not None:
+        wishes = [wish.model_dump(exclude={"length"}) for wish in request.stages]
+    else:
+        wishes = [{"prompt": stage.prompt} for stage in storyboard.write_stages(request.prompt, keyframes)]
+    prompt = storyboard.halfway_prompt(wishes[gap]["prompt"], wishes[(gap + 1) % keyframes]["prompt"], 0.5)
+    made = make_request(
+        {
+            **request.model_dump(),
+            "stages": [*wishes[: gap + 1], {"prompt": prompt}, *wishes[gap + 1 :]],
+            "lengths": [*lengths[:gap], first, second, *lengths[gap + 1 :]],
             **dict.fromkeys(("keyframes", "frames_per_transition", "total_frames", "seconds")),
         }
     )
-
-
-def _written(request: VideoRequest, keyframes: int) -> list[StageWish]:
-    return [StageWish(prompt=stage.prompt) for stage in storyboard.write_stages(request.prompt, keyframes)]
+    assert isinstance(made, VideoRequest)
+    return made
 
 
 def keyframes_of(request: VideoRequest) -> int:
@@ -126,7 +138,8 @@ def keyframes_of(request: VideoRequest) -> int:
     Raises:
         InvalidRequest: its seconds are out of bounds.
     """
-    return _count_keyframes(request, _total_frames(request, []))
+    named = MODELS.get(request.video_model, USUAL_MODEL)
+    return _count_keyframes(request, _total_frames(request, []), named.trained_frames[1])
 
 
 def _total_frames(request: VideoRequest, notes: list[Decision]) -> int | None:
@@ -140,7 +153,7 @@ def _total_frames(request: VideoRequest, notes: list[Decision]) -> int | None:
     return frames
 
 
-def _count_keyframes(request: VideoRequest, total: int | None) -> int:
+def _count_keyframes(request: VideoRequest, total: int | None, most: int) -> int:
     """Return how many different keyframes there are: in a loop the return to the first is not counted."""
     if request.stages is not None:
         return len(request.stages)
@@ -149,17 +162,40 @@ def _count_keyframes(request: VideoRequest, total: int | None) -> int:
     if request.lengths is not None:
         return max(2, len(request.lengths) + (not request.loop))
     if total is not None:
-        return max(2, storyboard.keyframes_for(total) - request.loop)
+        return max(2, storyboard.keyframes_for(total, most) - request.loop)
     return USUAL_KEYFRAMES
 
 
-def _check_steps(request: VideoRequest, lengths: Sequence[int], step: int) -> None:
+def _check_steps(request: VideoRequest, lengths: Sequence[int], video: ModelSpec) -> None:
+    """Check that the keyframes lie where the model can have them; a refusal names the nearest lengths that do."""
+    step, total = video.frame_step, _total_frames(request, [])
     wrong = next((length for length in lengths if (length - 1) % step), None)
-    if wrong is not None:
-        ways = ("lengths", "total_frames", "seconds", "frames_per_transition", "stages")
-        field = next((name for name in ways if getattr(request, name)), "lengths")
-        raise InvalidRequest(field, getattr(request, field), f"for this video model transitions of a multiple of {step} frames, "
-                             f"plus one: {step + 1}, {2 * step + 1}, {3 * step + 1} …; one would have {wrong}")
+    if wrong is None:
+        return
+    ways = ("lengths", "total_frames", "seconds", "frames_per_transition", "stages")
+    field = next((name for name in ways if getattr(request, name)), "lengths")
+    if total is None:
+        near = [wrong - (wrong - 1) % step, wrong - (wrong - 1) % step + step]
+        nearest = f"{' or '.join(str(frames) for frames in near if frames > 1)} frames instead of {wrong}"
+    else:
+        near = _nearest_totals(request, total, video)
+        nearest = " or ".join(f"{n / request.fps:.2f} s ({n} frames)" if request.seconds else f"{n} frames" for n in near)
+    raise InvalidRequest(
+        field, getattr(request, field),
+        f"{nearest}: {video.name} makes transitions of a multiple of {step} frames, plus one",
+    )
+
+
+def _nearest_totals(request: VideoRequest, total: int, video: ModelSpec) -> list[int]:
+    """Return the nearest lengths of the whole film below and above `total` whose transitions the model can make."""
+
+    def works(frames: int) -> bool:
+        gaps = _count_keyframes(request, frames, video.trained_frames[1]) - 1 + request.loop
+        share, rest = divmod(frames - 1, gaps)
+        return rest == 0 and share >= 2 and share % video.frame_step == 0
+
+    ranges = range(total - 1, 2, -1), range(total + 1, MAX_FRAMES + 1)
+    return [found for found in (next(filter(works, frames), 0) for frames in ranges) if found]
 
 
 def _lengths(request: VideoRequest, total: int | None, gaps: int, usual: int = USUAL_FRAMES) -> tuple[int, ...]:
@@ -186,9 +222,9 @@ def _transition_seeds(request: VideoRequest, gaps: int) -> list[int | None]:
     return (wished + [None] * gaps)[:gaps]
 
 
-def _parts(length: int) -> tuple[int, ...]:
+def _parts(length: int, most: int) -> tuple[int, ...]:
     """Return the frames of the transitions that bridge a gap of `length` frames, as few and as even as training allows."""
-    return storyboard.frames_of_gaps(length, storyboard.keyframes_for(length))
+    return storyboard.frames_of_gaps(length, storyboard.keyframes_for(length, most))
 
 
 def _stages(

@@ -1,6 +1,6 @@
 """Every way to hold a model on a device and what each takes, whether it fits or not; pure arithmetic. Loads nothing.
 
-From fast to small, as `Placement.rung` names them: P0 all parts stay on the device; P1 they visit it one by one; P3 the
+As `Placement.rung` names them: P0 all parts stay on the device; P1 they visit it one by one; P3 the
 transformer's blocks stream, as many as fit staying, and all layers of text encoders; P7 parts wait on the disk. P2 and P4 are P0
 or P1 and P3 with the transformer's weights in 8 bits, P5 is P0 or P3 with 4 bits; they change pixels. What a library keeps in
 int8 or nf4, or a .gguf file holds, is not streamed.
@@ -18,11 +18,20 @@ from flux_svd.storing import BY_LIBRARY, KINDS, LOWERED, Stored
 
 FOLDED_BYTES = GIB * 3 // 10  # what folded modulation computes: 2.1 MB a step and branch in FLUX.1, of 150 steps
 BLOCKS_IN_FLIGHT = 2  # the one that computes and the one that is being copied
+# A second, by which ways are put in order; assumptions, not measured: PCIe 4.0 x16 from pinned memory, of 32 by its standard,
+# and an NVMe disk that reads mapped files.
+PCIE_BYTES, DISK_BYTES = 25 * 10**9, 2 * 10**9
 SHARD_BYTES = 10 * 10**9  # of one file of published weights, as diffusers and transformers cut them unless told otherwise
+
+Travelled = tuple[float, Placement]
+"""A way, and for how many seconds its weights travel for one picture of as many steps as its model usually takes."""
 
 
 def ways_on(device: Device, spec: ModelSpec, precision: str, work: Work, levers: frozenset[str]) -> Iterator[Placement]:
-    """Yield the placements of `spec` on a device, whether they fit or not, fastest first; those of lowered precision are last."""
+    """Yield the placements of `spec` on a device, whether they fit or not: exact ones, then each kind of lowered precision.
+
+    Among each of these the one whose weights travel the shortest for one picture is first: computing takes all equally long.
+    """
     core = _transformer(spec)
     folds = (False, True) if device == "cuda" and "fold" in levers and core.modulation else (False,)
     lowers = device == "cuda" and precision == "bf16" and bool(core.wide)
@@ -33,11 +42,10 @@ def ways_on(device: Device, spec: ModelSpec, precision: str, work: Work, levers:
         if device == "cuda" and (held in BY_LIBRARY or core.file_bytes):
             yield from _kept_by_library(spec, held, own, streams="stream" in levers)
             continue
-        for fold in folds:
-            yield from _kept_whole(device, spec, held, own, fold)
+        ways = [way for fold in folds for way in _kept_whole(device, spec, held, own, fold)]
         if device == "cuda" and "stream" in levers:
-            for fold in folds:
-                yield from _streamed(spec, held, own, fold)
+            ways += [way for fold in folds for way in _streamed(spec, held, own, fold)]
+        yield from (placement for _, placement in sorted(ways, key=lambda way: way[0]))
 
 
 def sizes_of(spec: ModelSpec, precision: str, *, fold: bool = False) -> dict[str, int]:
@@ -107,40 +115,45 @@ def _stored(spec: ModelSpec, precision: str) -> Stored:
     return "gguf" if _transformer(spec).file_bytes else kept
 
 
-def _kept_whole(device: Device, spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
+def _kept_whole(device: Device, spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Travelled]:
     """Yield the placements that never take a part of the model to pieces."""
     sizes, folded = sizes_of(spec, precision), sizes_of(spec, precision, fold=fold)
     place = functools.partial(Placement, spec.name, device, fold_modulation=fold, stored=_stored(spec, precision))
     staging = PROCESS_BYTES + max(sizes.values())  # files are mapped, and copied part by part
     if precision == "fp8":  # they hold bf16, beside which the smaller weights are made
         staging = PROCESS_BYTES + max(sizes_of(spec, "bf16").values()) + sizes[_transformer(spec).folder]
+    whole = sum(sizes.values())
     alone = max(_turns(spec, folded, work)) + (FOLDED_BYTES if fold else 0)
     # a video model's part on the disk comes beside the VAE, which stays
     alone_there = alone + (sizes["vae"] if spec.makes_films else 0)
     resident = sum(folded.values()) + work.peak_bytes + (FOLDED_BYTES if fold else 0)
     if device != "cuda":  # one memory for both
-        yield place("none", resident, resident + PROCESS_BYTES)
-        yield place("phases", alone_there, alone_there + PROCESS_BYTES)
+        yield 0.0, place("none", resident, resident + PROCESS_BYTES)
+        yield whole / DISK_BYTES, place("phases", alone_there, alone_there + PROCESS_BYTES)
         return
-    kept = sum(sizes.values()) - sum(folded.values())  # what folding leaves in host memory
-    yield place("none", resident, staging + kept)
-    yield place("model", alone, sum(sizes.values()) + PROCESS_BYTES)
-    yield place("phases", alone_there, staging + kept)
+    kept = whole - sum(folded.values())  # what folding leaves in host memory, and reads once
+    yield kept / PCIE_BYTES, place("none", resident, staging + kept)
+    yield whole / PCIE_BYTES, place("model", alone, whole + PROCESS_BYTES)
+    yield whole / DISK_BYTES, place("phases", alone_there, staging + kept)
 
 
-def _streamed(spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Placement]:
+def _streamed(spec: ModelSpec, precision: str, work: Work, fold: bool) -> Iterator[Travelled]:
     """Yield the placements that stream blocks, as many as possible staying; of text encoders every layer streams."""
     sizes, blocks = sizes_of(spec, precision, fold=fold), block_bytes(spec, precision, fold=fold)
     core, vae = _transformer(spec).folder, sizes.get("vae", 0)
     frame = sizes[core] - sum(blocks) + (FOLDED_BYTES if fold else 0)  # embeddings, norms, the last layer
     encoders = sum(_visiting(part, precision) for part in spec.components if part.folder not in (core, "vae"))
-    host = sum(sizes_of(spec, precision).values()) + PROCESS_BYTES
+    whole = sum(sizes_of(spec, precision).values())
+    once = whole - sum(sizes.values()) + sum(size for name, size in sizes.items() if name not in (core, "vae"))
     for resident in range(len(blocks) if blocks else -1, -1, -1):
         staying = [size for at, size in enumerate(blocks) if stays(at, len(blocks), resident)]
         moving = [size for at, size in enumerate(blocks) if not stays(at, len(blocks), resident)]
         step = BLOCKS_IN_FLIGHT * max(moving, default=0) + work.denoise_bytes
         peak = vae + frame + sum(staying) + max(step, encoders + work.encode_bytes, work.decode_bytes)
-        yield Placement(spec.name, "cuda", "stream", peak, host, resident, fold_modulation=fold, stored=_stored(spec, precision))
+        yield (once + spec.steps * sum(moving)) / PCIE_BYTES, Placement(
+            spec.name, "cuda", "stream", peak, whole + PROCESS_BYTES, resident, fold_modulation=fold,
+            stored=_stored(spec, precision),
+        )  # fmt: skip
 
 
 def _visiting(encoder: Component, precision: str) -> int:

@@ -114,6 +114,16 @@ def test_files_that_are_no_picture_exit_with_2_and_leave_nothing(what: str, caps
     assert not home.exists()
 
 
+def test_a_model_can_be_planned_before_it_is_downloaded(capsys: Output) -> None:
+    wish = ("image", "a dog", "--model", "flux2-klein-4b", "--vram", "12GB")
+    code, answer, _ = run(capsys, "plan", *wish)
+    assert (code, answer["model"], answer["placements"][0]["device"]) == (0, "flux2-klein-4b", "cuda")
+    (told,) = (note for note in answer["decisions"] if note["what"] == "not ready here")
+    assert told["value"] == "flux2-klein-4b: 14.9 GiB to download"
+    assert told["why"].startswith("Apache License 2.0: ")
+    assert run(capsys, *wish)[0] == 3
+
+
 def test_a_model_that_is_not_here_exits_with_3(capsys: Output) -> None:
     code, answer, _ = run(capsys, "image", "a dog", "--model", "flux2-klein-4b")
     assert code == 3

@@ -12,17 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from flux_svd import device, measuring, weights
 from flux_svd.artifact import ImageArtifact, VideoArtifact, load_recipe
+from flux_svd.catalog import MODELS
 from flux_svd.errors import InvalidRequest, UnreadableFile
+from flux_svd.memory import GIB, Budget
 from flux_svd.pictures import cover, encode_png
-from flux_svd.plan import Plan, keyframes_only, plan_from_json, plan_to_json
+from flux_svd.plan import Inventory, Plan, keyframes_only, plan_from_json, plan_to_json
 from flux_svd.recipe import GivenPicture, ImageRecipe, VideoRecipe, fingerprint, recipe_from_json, to_json
 from flux_svd.request import MAX_FRAMES, make_request
 from flux_svd.session import Session
 from tests.fakes import FakeEngines, fake_session
-from tests.test_planner import film_of
+from tests.test_planner import EVERYTHING, film_of, gpu
 
 PICTURE = "ab" * 32
+LAPTOP_64 = Budget("cpu", "a laptop", 64 * GIB, 64 * GIB, 2**40)
 
 
 def stages(*prompts: str, **last: Any) -> list[dict[str, Any]]:
@@ -56,7 +60,8 @@ def test_a_stage_may_say_how_long_the_way_from_it_is() -> None:
         ({"lengths": [14, 25], "keyframes": 2}, "lengths", "1 of them"),
         ({"lengths": [14], "loop": True}, "lengths", "2 of them"),
         ({"stages": stages("a", "b", length=14)}, "stages.1.length", "no loop"),
-        ({"lengths": [14, 2]}, "lengths.1", "greater than or equal to 3"),
+        ({"lengths": [14, 2]}, "lengths.1", "a whole number from 3 to 121"),
+        ({"stages": [{"prompt": "a", "length": 500}, {"prompt": "b"}]}, "stages.0.length", "a whole number from 3 to 121"),
         ({"seconds": 200.0}, "seconds", "0.25 to 120.08 at 12 frames a second"),
         ({"seconds": 0.1}, "seconds", "0.25 to 120.08"),
         ({"seconds": 4.0, "total_frames": 45}, "request", "total_frames and seconds exclude each other"),
@@ -73,6 +78,33 @@ def test_lengths_that_do_not_go_together_are_refused(fields: dict[str, Any], fie
         film_of(**fields)
     assert caught.value.field == field
     assert allowed in caught.value.allowed
+
+
+def test_a_contradiction_within_a_request_is_told_without_a_value() -> None:
+    with pytest.raises(InvalidRequest, match=r"^request: total_frames and seconds exclude each other$"):
+        film_of(seconds=4.0, total_frames=45)
+
+
+@pytest.mark.parametrize(
+    ("model", "wish", "nearest"),
+    [
+        ("ltx", {"seconds": 10.0}, ["8.08 s (97 frames)", "10.08 s (121 frames)"]), ("ltx", {"total_frames": 45}, ["33", "49"]),
+        ("wan-flf", {"seconds": 10.0}, ["8.42 s (101 frames)", "10.08 s (121 frames)"]),
+        ("ltx", {"frames_per_transition": 23}, ["17", "25"]), ("ltx", {"lengths": [25, 5]}, ["9"]),
+    ],
+)  # fmt: skip
+def test_a_model_with_steps_of_frames_names_the_nearest_lengths_and_they_work(
+    model: str, wish: dict[str, Any], nearest: list[str]
+) -> None:
+    here = {"budget": gpu(141, host=256), "inventory": EVERYTHING, "model": "flux2-klein-4b", "video_model": model}
+    with pytest.raises(InvalidRequest) as refused:
+        film_of(**here, **wish)
+    told = refused.value.allowed.partition(":")[0].removesuffix(" instead of 23").removesuffix(" instead of 5")
+    assert told.replace(" frames", "").replace(")", "") == " or ".join(nearest).replace(" frames", "").replace(")", "")
+    for one in nearest:
+        (name, value), number = next(iter(wish.items())), float(one.split()[0])
+        works: Any = number if name == "seconds" else [value[0], int(number)] if name == "lengths" else int(number)
+        assert film_of(**here, **{name: works})[1].passes
 
 
 def test_seconds_become_frames_and_the_plan_shows_both() -> None:
@@ -108,10 +140,31 @@ def test_no_transition_leaves_the_trained_lengths(length: int, loop: bool, keyfr
     assert set(range(0, film.frames, length - 1)) <= set(film.key_positions), "the wished keyframes stay at their places"
 
 
+def test_a_model_trained_on_14_frames_is_asked_for_no_more_and_the_plan_says_so() -> None:
+    here = gpu(80, host=128)
+    plan, film = film_of(here, EVERYTHING, model="flux2-klein-4b", video_model="svd")
+    assert [part.frames for part in film.transitions] == [14, 14]
+    assert note_of(plan, "frames per transition") == "14 (as many as svd was trained on)"
+    plan, film = film_of(here, EVERYTHING, model="flux2-klein-4b", video_model="svd", keyframes=2, frames_per_transition=25)
+    assert [part.frames for part in film.transitions] == [13, 13]
+    assert "longer than the 14 svd was trained on" in note_of(plan, "bridges")
+    only = Inventory(EVERYTHING.on_disk - {"svd-xt"}, EVERYTHING.accepted)
+    given = [{"prompt": text, "picture": PICTURE} for text in "ab"]
+    for wish in ({"model": "flux2-klein-4b"}, {"stages": given, "frames_per_transition": 25}):  # bridged, so one is drawn
+        plan, film = film_of(here, only, **wish)
+        assert plan.placements[-2].model == "svd"
+        assert all(8 <= part.frames <= 14 for part in film.transitions)
+    assert len(keyframes_only(plan).recipes) == 1
+    assert [part.frames for part in film_of(here, EVERYTHING, stages=given)[1].transitions] == [23]
+    short = film_of(here, EVERYTHING, stages=given, video_model="svd", frames_per_transition=5)[1].transitions[0]
+    assert (short.frames, short.stride) == (9, 2)
+
+
 def test_a_long_gap_is_bridged_from_the_storyboard() -> None:
     plan, film = film_of(prompt="a dog running", keyframes=2, frames_per_transition=49)
     assert [stage.name for stage in plan.stages] == ["Starting to run", "At full stride", "Slowing down"]
-    assert note_of(plan, "bridges") == "1 keyframe between (a transition of 49 frames is longer than the 25 SVD was trained on)"
+    longer = "a transition of 49 frames is longer than the 25 pocket-svd was trained on"
+    assert note_of(plan, "bridges") == f"1 keyframe between ({longer})"
     assert film.key_positions == (0, 24, 48)
 
 
@@ -243,6 +296,28 @@ def test_keyframes_alone_are_pictures_of_the_drawn_stages(faked: Faked) -> None:
     request = make_request({"kind": "video", "prompt": "x", "stages": stages("a", "b", picture=photo(session))})
     made = session.run(keyframes_only(session.plan(request)))
     assert [type(artifact) for artifact in made] == [ImageArtifact]
+
+
+def test_a_video_model_is_measured_alone_whatever_else_is_here(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _ = faked
+    only = Inventory(frozenset({"svd-xt", "pocket-flux", "pocket-svd", "pocket-clip"}), EVERYTHING.accepted)
+    monkeypatch.setattr(weights, "read_inventory", lambda home: only)
+    monkeypatch.setattr(device, "read_budget", lambda home, vram_bytes=None: LAPTOP_64)
+    plan = session.plan(measuring.wish_of(session, MODELS["svd-xt"], 7))
+    assert [row.model for row in plan.placements] == ["svd-xt", "pocket-clip"]
+    assert keyframes_only(plan).recipes == ()
+    assert (plan.recipes[0].width, plan.recipes[0].height) == (1024, 576)
+
+
+def test_the_peak_of_drawing_is_told_apart_from_that_of_animating(faked: Faked, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, engines = faked
+    peaks = iter([30, 12, 7, 11])  # asking for the peak begins a new one
+    monkeypatch.setattr(engines, "peak_bytes", lambda placement: next(peaks))
+    facts = run(session, stages=stages("a", "b")).run
+    assert (facts.drawing_peak_bytes, facts.peak_bytes) == (30, 12)
+    given = [{"prompt": "a", "picture": photo(session)}, {"prompt": "b", "picture": photo(session, (100, 300))}]
+    facts = run(session, stages=given).run
+    assert (facts.drawing_peak_bytes, facts.peak_bytes) == (0, 11)
 
 
 def test_the_longest_film_has_all_its_frames() -> None:

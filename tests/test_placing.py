@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,22 +15,25 @@ from flux_svd.catalog import AUTO_IMAGE, AUTO_VIDEO, MODELS, ModelSpec
 from flux_svd.engines.levers.encoders import cut_text_encoder, layers_of
 from flux_svd.engines.levers.streaming import placed_bytes
 from flux_svd.engines.shortcuts import store_as_fp8
-from flux_svd.errors import DoesNotFit
+from flux_svd.errors import DoesNotFit, InvalidRequest
 from flux_svd.fitting import choose_precision, fit_film, fit_picture
 from flux_svd.memory import ENCODE_BYTES, GIB, PROCESS_BYTES, Budget, Shape, device_margin, work_of
 from flux_svd.placing import (
     LEVERS,
     can_place,
     fallbacks,
+    goes_with_compiled,
     levers_of,
     place,
     placements,
     room_of,
 )
 from flux_svd.plan import Decision
+from flux_svd.storing import KINDS
 from flux_svd.ways import block_bytes, sizes_of, stays
 from flux_svd.web.models import how_it_fits
 from tests import full_size
+from tests.test_planner import EVERYTHING, plan_of
 
 CARDS = [
     *(Budget("cuda", f"a GPU of {gib} GiB", gib * GIB, 64 * GIB, 2**40) for gib in (4, 6, 8, 12, 16, 24, 48, 80, 141)),
@@ -109,6 +114,29 @@ def test_the_fastest_that_fits_is_taken(gib: int, model: str, expected: str) -> 
     assert taken == expected
 
 
+@pytest.mark.parametrize(
+    ("gib", "host", "model", "tried", "expected"),
+    [  # rung, and whether the modulation is computed once
+        (12, 64, "flux1-dev", LEVERS, ("P3", True)), (24, 64, "flux1-dev", LEVERS, ("P3", True)),
+        (32, 64, "flux1-dev", LEVERS, ("P0", True)), (48, 64, "flux1-dev", LEVERS, ("P0", False)),
+        (24, 64, "flux1-dev", {"fold"}, ("P1", True)), (32, 64, "flux1-dev", {"fold"}, ("P0", True)),
+        (32, 64, "flux1-dev", {"stream"}, ("P3", False)), (32, 64, "flux1-dev", {}, ("P1", False)),
+        (32, 31, "flux1-dev", {"fold"}, ("P0", True)), (32, 31, "flux1-dev", {}, ("P7", False)),
+        (8, 64, "flux2-klein-4b", LEVERS, ("P3", False)), (12, 64, "flux2-klein-4b", LEVERS, ("P3", False)),
+        (24, 64, "flux2-klein-4b", LEVERS, ("P0", False)), (24, 64, "flux2-klein-9b", LEVERS, ("P3", False)),
+        (48, 64, "flux2-klein-9b", LEVERS, ("P0", False)), (12, 64, "svd-xt", LEVERS, ("P1", False)),
+    ],
+)  # fmt: skip
+def test_of_exact_ways_the_one_whose_weights_travel_the_shortest_is_taken(
+    gib: int, host: int, model: str, tried: Iterable[str], expected: tuple[str, bool]
+) -> None:
+    budget = Budget("cuda", "a GPU", gib * GIB, host * GIB, 2**40, tried=frozenset(tried), lower_precision=True)
+    shape = Shape(1024, 576, frames=23, decode_chunk=4) if model == "svd-xt" else Shape(1024, 1024)
+    placed = place(MODELS[model], "bf16", shape, budget)
+    assert (placed.rung, placed.fold_modulation) == expected
+    assert not placed.lowered  # what changes pixels comes after all that does not
+
+
 def test_streaming_keeps_as_many_blocks_as_fit_and_is_only_offered() -> None:
     spec, budget, shape = MODELS["flux1-dev"], card("GPU of 12 GiB"), Shape(1024, 1024, tile=512)
     with pytest.raises(DoesNotFit, match="untried on such a device: add --untried"):
@@ -170,6 +198,75 @@ def test_a_refusal_names_the_largest_size_that_fits() -> None:
     width, height = int(found[1]), int(found[2])
     assert can_place(spec, "bf16", Shape(width, height, tile=512), budget)
     assert not can_place(spec, "bf16", Shape(width + 16, height + 16, tile=512), budget)
+
+
+def test_what_is_compiled_is_only_placed_where_its_blocks_stay_whole() -> None:
+    spec, shape = MODELS["flux1-dev"], Shape(1024, 1024)
+    wish = {"tried": LEVERS, "lower_precision": True, "compiled": True, "installed": frozenset(KINDS)}
+    for gib in (4, 12, 24, 48, 141):
+        budget = dataclasses.replace(card(f"GPU of {gib} GiB"), **wish)
+        assert all(goes_with_compiled(row) for row in placements(spec, "bf16", shape, budget))
+        if gib >= 48:
+            placed = place(spec, "bf16", shape, budget)
+            rows = [placed, *fallbacks(placed, spec, "bf16", shape, budget)]
+            assert (placed.rung, [row.device for row in rows[1:]]) == ("P0", ["cuda", "cpu", "cpu"])
+            assert all(goes_with_compiled(row) for row in rows)
+
+
+@pytest.mark.parametrize("gib", [12, 24])
+def test_compiling_is_refused_where_only_other_ways_bring_the_model_onto_the_device(gib: int) -> None:
+    budget = Budget("cuda", "a GPU", gib * GIB, 64 * GIB, 2**40, tried=LEVERS)
+    assert plan_of(budget, EVERYTHING, model="flux1-dev").placements[0].device == "cuda"
+    way = "streaming its blocks and computing its modulation once"
+    with pytest.raises(InvalidRequest, match=f"only by {way}: leave it out, or take a smaller model") as refused:
+        plan_of(budget, EVERYTHING, model="flux1-dev", compiled=True)
+    assert refused.value.field == "compiled"
+    film = {"kind": "video", "model": "flux2-klein-4b", "video_model": "svd-xt", "compiled": True}
+    placed = plan_of(budget, EVERYTHING, **film).placements
+    assert goes_with_compiled(placed[0])
+    assert placed[1].model == "svd-xt"
+
+
+@pytest.mark.parametrize("model", ["flux1-dev", "flux2-dev", "svd-xt", "wan-flf"])
+def test_every_refusal_shows_that_more_is_needed_than_is_there_and_its_advice_works(model: str) -> None:
+    refusals = 0
+    draws = model.startswith("flux")
+    for gib, host, tried, consent in itertools.product((4, 12), (12, 24), (frozenset(), frozenset({"stream"})), (False, True)):
+        budget = Budget("cuda", "a GPU", gib * GIB, host * GIB, 2**40, tried=tried)
+        wish = {"consent": consent, **(
+            {"model": model} if draws else
+            {"kind": "video", "video_model": model, "stages": [{"prompt": "a", "picture": name * 64} for name in "ab"]}
+        )}  # fmt: skip
+        try:
+            plan_of(budget, EVERYTHING, **wish)
+        except DoesNotFit as refused:
+            refusals += 1
+            said = str(refused)
+        else:
+            continue
+        amounts = re.search(r"needs ([\d.]+) (GiB|MiB) of .* has ([\d.]+) (GiB|MiB) for it", said)
+        assert amounts, said
+        needed, there = (float(amounts[n]) * (GIB if amounts[n + 1] == "GiB" else 2**20) for n in (1, 3))
+        assert needed > there, said
+        for followed, changed in followings(said, budget, wish):
+            assert plan_of(followed, EVERYTHING, **changed).placements, said
+    assert refusals >= 4  # of 16
+
+
+def followings(said: str, budget: Budget, wish: dict[str, Any]) -> Iterator[tuple[Budget, dict[str, Any]]]:
+    """Yield budget and wish after each advice of a refusal is followed."""
+    if found := re.search(r"It fits at (\d+) × (\d+)", said):
+        yield budget, {**wish, "width": int(found[1]), "height": int(found[2])}
+    if "add --untried." in said:
+        yield dataclasses.replace(budget, tried=LEVERS), wish
+    if found := re.search(r"(pip install '[^']*', then )?add --consent( --untried)?\.", said):
+        if found[1]:
+            budget = dataclasses.replace(budget, installed=frozenset(KINDS))
+        yield dataclasses.replace(budget, tried=LEVERS if found[2] else budget.tried), {**wish, "consent": True}
+    if found := re.search(r"largest model that fits is ([\w.-]+)\.", said):
+        own = {"kind", "stages", "consent"} | ({"width", "height"} if not MODELS[found[1]].pocket else set())
+        field = "video_model" if "video_model" in wish else "model"
+        yield budget, {**{name: value for name, value in wish.items() if name in own}, field: found[1]}
 
 
 def test_fp8_is_never_taken_without_consent_nor_before_it_has_run_here() -> None:

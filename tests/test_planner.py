@@ -6,10 +6,12 @@ import dataclasses
 import json
 import pickle
 import random
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from flux_svd import device
 from flux_svd.catalog import MODELS
 from flux_svd.errors import DoesNotFit, InvalidRequest, ModelUnavailable
 from flux_svd.memory import GIB, Budget, device_margin, parse_bytes
@@ -244,6 +246,19 @@ def test_a_model_that_is_not_here_says_how_to_get_it() -> None:
         plan_of(model="flux1-dev")
 
 
+def test_what_is_only_considered_is_planned_as_if_it_were_here_and_says_what_it_takes() -> None:
+    wish = {"model": "flux1-dev", "video_model": "svd-xt"}
+    considered = dataclasses.replace(POCKET, considering=True)
+    plan, here = (film_of(gpu(80), inventory, **wish)[0] for inventory in (considered, EVERYTHING))
+    assert plan.placements[:2] == here.placements[:2]
+    told = [(note.value, note.why) for note in plan.decisions if note.what == "not ready here"]
+    assert [value.partition(":")[0] for value, _ in told] == ["flux1-dev", "svd-xt"]
+    assert "non-commercial" in told[0][1]
+    unread = Inventory(frozenset(MODELS), considering=True)
+    assert any("flux1-dev: its licence" in note.value for note in plan_of(gpu(80), unread, model="flux1-dev").decisions)
+    assert plan_of(gpu(80), considered).model == "pocket-flux"  # auto is what is ready
+
+
 def test_a_model_without_accepted_licence_says_what_it_allows() -> None:
     with pytest.raises(ModelUnavailable, match=r"non-commercial.*flux-svd models accept flux1-dev"):
         plan_of(gpu(141), Inventory(frozenset(MODELS)), model="flux1-dev")
@@ -254,11 +269,54 @@ def test_a_film_with_a_large_image_model_needs_a_large_video_model() -> None:
         film_of(gpu(80), Inventory(frozenset({"flux2-klein-4b", "pocket-svd", "pocket-clip"})), model="flux2-klein-4b")
 
 
+def test_auto_draws_for_the_named_video_model_with_a_model_of_its_kind() -> None:
+    assert film_of(LAPTOP, EVERYTHING, video_model="pocket-svd")[0].model == "pocket-flux"
+    assert film_of(gpu(80), EVERYTHING, video_model="svd-xt")[0].model == "flux2-klein-9b"
+    only = Inventory(POCKET.on_disk | {"svd-xt"}, EVERYTHING.accepted)
+    with pytest.raises(ModelUnavailable, match=r"^model: .*\(pocket-flux does not go with svd-xt\)"):
+        film_of(gpu(80), only, video_model="svd-xt")
+    given = [{"prompt": text, "picture": text * 64} for text in "ab"]
+    film = film_of(gpu(80), only, video_model="svd-xt", stages=given)[1]
+    assert (film.width, film.height) == (1024, 576)
+
+
+@pytest.mark.parametrize(
+    ("model", "video", "size", "others"),
+    [("pocket-flux", "svd-xt", (256, 128), "pocket-svd"), ("flux2-klein-4b", "pocket-svd", (256, 160), "svd-xt, svd")],
+)
+def test_a_pair_of_models_of_different_sizes_is_refused_by_name_unless_a_size_is_given(
+    model: str, video: str, size: tuple[int, int], others: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        film_of(gpu(80), EVERYTHING, model=model, video_model=video)
+    assert (refused.value.field, refused.value.value) == ("video_model", repr(video))
+    assert f"{others}" in refused.value.allowed
+    assert film_of(gpu(80), EVERYTHING, model=model, video_model=video, width=size[0], height=size[1])[1].width == size[0]
+
+
+def test_where_the_device_holds_nothing_auto_goes_on_to_the_processor() -> None:
+    small = gpu(0.5)
+    plan = plan_of(small)
+    assert (plan.model, plan.placements[0].rung) == ("pocket-flux", "P8")
+    assert any(note.what == "model" and "the device holds none" in note.why for note in plan.decisions)
+    film, _ = film_of(small, EVERYTHING)
+    assert [row.model for row in film.placements[:2]] == ["pocket-flux", "pocket-svd"]
+    assert {row.device for row in film.placements} == {"cpu"}
+
+
 def test_plans_and_recipes_survive_json_and_pickle() -> None:
     for plan in (plan_of(), film_of()[0]):
         assert pickle.loads(pickle.dumps(plan)) == plan
         assert recipe_from_json(to_json(plan.recipes[0])) == plan.recipes[0]
         assert json.loads(json.dumps(describe_plan(plan)))["fingerprints"] == [fingerprint(plan.recipes[0])]
+
+
+def test_vram_is_a_limit_and_never_more_than_is_free(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_nvidia", lambda host, disk: gpu(8))
+    offered = [device.read_budget(home, vram_bytes=given).device_bytes for given in (None, 4 * GIB, 12 * GIB)]
+    assert offered == [8 * GIB, 4 * GIB, 8 * GIB]
+    monkeypatch.setattr(device, "_nvidia", lambda host, disk: None)
+    assert device.read_budget(home, vram_bytes=12 * GIB).device_bytes == 12 * GIB
 
 
 @pytest.mark.parametrize(("text", "amount"), [("12GB", 12 * GIB), ("12 GiB", 12 * GIB), ("800MB", 800 * 2**20), ("6", 6 * GIB)])
@@ -288,3 +346,20 @@ def test_a_playback_faster_than_the_video_model_is_asked_for_is_said() -> None:
     assert {part.conditioning_fps for part in film.transitions} == {30}
     assert any(note.what == "conditioning fps" and "playback stays at 60" in note.why for note in plan.decisions)
     assert not any(note.what == "conditioning fps" for note in film_of(fps=12)[0].decisions)
+
+
+@pytest.mark.parametrize(
+    ("wish", "speeds"),
+    [
+        ({"frames_per_transition": 8}, [24]), ({"frames_per_transition": 8, "conditioning_fps": 12}, [12]),
+        ({"lengths": [14, 8, 3]}, [12, 24, 30]), ({"fps": 1}, [2]), ({"fps": 1, "lengths": [14, 8]}, [2, 2]),
+    ],
+)  # fmt: skip
+def test_a_thinned_transition_is_asked_for_at_the_speed_of_the_frames_that_are_made(
+    wish: dict[str, Any], speeds: list[int]
+) -> None:
+    plan, film = film_of(**({"keyframes": 2} if "lengths" not in wish else {}), **wish)
+    assert [part.conditioning_fps for part in film.transitions] == speeds
+    told = [note.value for note in plan.decisions if note.what == "conditioning fps"]
+    changed = {(part.conditioning_fps, part.stride) for part in film.transitions if part.stride > 1 or film.fps < 2}
+    assert told == ([] if "conditioning_fps" in wish else [str(speed) for speed, _ in sorted(changed, key=lambda one: one[1])])

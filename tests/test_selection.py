@@ -25,7 +25,7 @@ from flux_svd.recipe import (
     fingerprint,
     with_keyframes,
 )
-from flux_svd.request import VideoRequest, make_request
+from flux_svd.request import MAX_PROMPT_CHARACTERS, VideoRequest, make_request
 from flux_svd.selection import LIMITS, choose
 from flux_svd.session import Session
 from tests.fakes import FakeEngines, fake_session
@@ -210,6 +210,22 @@ def test_a_midpoint_nowhere_is_refused() -> None:
     for gap, allowed in ((2, "1 to 2"), (-1, "1 to 2"), (0, "at least 5 frames")):
         with pytest.raises(InvalidRequest, match=allowed):
             timeline.with_midpoint(request, gap)
+
+
+@pytest.mark.parametrize("words", ["a", "the red fox jumps over "])
+def test_a_midpoint_between_the_longest_prompts_is_one_a_request_takes(words: str) -> None:
+    longest = [(words * MAX_PROMPT_CHARACTERS)[: MAX_PROMPT_CHARACTERS - 1] + end for end in "xy"]
+    request = make_request({"kind": "video", "prompt": "p", "stages": stages(*longest), "frames_per_transition": 121})
+    assert isinstance(request, VideoRequest)
+    middle = (timeline.with_midpoint(request, 0).stages or ())[1].prompt
+    assert "between" in middle
+    bridged = timeline.lay_out(request, []).stages
+    assert len(bridged) > 3
+    assert all(len(timed.stage.prompt) <= MAX_PROMPT_CHARACTERS for timed in bridged)
+    many = make_request({"kind": "video", "prompt": "p", "stages": stages(*map(str, range(61)))})
+    assert isinstance(many, VideoRequest)
+    with pytest.raises(InvalidRequest, match=r"stages: .* allowed: 2 to 61 entries"):
+        timeline.with_midpoint(many, 0)
 
 
 # --- the best of several ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flux_svd.catalog import MODELS, ModelSpec
 from flux_svd.errors import InvalidRequest
 from flux_svd.storyboard import (
     MOTIONS,
@@ -100,11 +101,13 @@ def test_joined_gaps_have_the_asked_frames(keyframes: int, total: int) -> None:
         assert max(gaps) - min(gaps) <= 1
 
 
-@given(st.integers(3, 25))
-def test_short_transitions_are_generated_within_the_trained_lengths(kept: int) -> None:
-    generated = (kept - 1) * stride_for(kept) + 1
-    assert 14 <= generated <= 25
-    assert generated == kept or kept < 14
+@pytest.mark.parametrize("spec", [spec for spec in MODELS.values() if spec.family == "svd"], ids=lambda spec: spec.name)
+def test_short_transitions_are_generated_within_the_trained_lengths(spec: ModelSpec) -> None:
+    least, most = spec.trained_frames
+    for kept in range(3, most + 1):
+        generated = (kept - 1) * stride_for(kept, least) + 1
+        assert least <= generated <= most
+        assert generated == kept or kept < least
 
 
 @given(st.integers(3, 1441))

@@ -100,8 +100,15 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         pixels = self.video_processor.preprocess(picture, height=picture.height, width=picture.width)  # −1 … 1
         with self._accurate_vae():
             condition = self._encode(pixels + noise_aug_strength * noise)
-            anchor = self._encode(pixels) * self.vae.config.scaling_factor
+            anchor = self.encode_anchor(picture)
         return EncodedKeyframe(clip, condition, anchor)
+
+    @torch.no_grad()
+    def encode_anchor(self, picture: Image.Image) -> Tensor:
+        """Return the scaled latents of a clean picture, (1, c, h, w); of the model only the VAE works."""
+        pixels = self.video_processor.preprocess(picture, height=picture.height, width=picture.width)  # −1 … 1
+        with self._accurate_vae():
+            return self._encode(pixels) * float(self.vae.config.scaling_factor)
 
     @torch.no_grad()
     def __call__(

@@ -188,9 +188,7 @@ class SvdEngine:
                     at += 1
                 darkest, brightest = min(darkest, int(frames.min())), max(brightest, int(frames.max()))
                 on_step(at, recipe.frames, None)
-            size = recipe.width, recipe.height
-            self._phases.need("image_encoder")
-            best = (psnr(self._round_trip(picture, size), frames_of(picture)) for picture in keyframes)
+            best = (psnr(self._round_trip(picture, vae), frames_of(picture)) for picture in keyframes)
             film.round_trip_psnr.extend(best)
             self._pipeline.maybe_free_model_hooks()
         if darkest == brightest:
@@ -206,9 +204,10 @@ class SvdEngine:
         key: EncodedKeyframe = self._pipeline.encode_keyframe(picture, strength, noise)
         return key
 
-    def _round_trip(self, picture: Image.Image, size: tuple[int, int]) -> Frame:
-        anchor = self._encode(picture, size, 0.0).anchor
-        frames = next(decode_overlapping(self._pipeline.vae, [anchor.cpu().numpy()], 1, 1, 0))
+    def _round_trip(self, picture: Image.Image, vae: Any) -> Frame:
+        """Return a keyframe as it comes out of the VAE; `vae` is the one that decodes the film."""
+        anchor = self._pipeline.encode_anchor(picture)
+        frames = next(decode_overlapping(vae, [anchor.cpu().numpy()], 1, 1, 0))
         alone: Frame = frames[0]
         return alone
 

@@ -45,7 +45,7 @@ class Actions:
 
     def plan(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return what would happen, without doing it."""
-        return describe_plan(self.desk.plan(fields))
+        return describe_plan(self.desk.plan(fields, considering=True))
 
     def submit(self, fields: Mapping[str, Any], owner: str, key: str = "") -> dict[str, Any]:
         """Return the job that carries out a request; the same key of the same owner gives the same job again.

@@ -142,7 +142,8 @@ def add_endpoints(desk: Desk, exports: ExportRoutes) -> None:
         present = {name: value for name, value in given.items() if value is not None}
         if kind not in ("image", "video"):
             raise InvalidRequest("kind", kind, "image, video")
-        return _plan(desk.plan(_film_fields(**present) if kind == "video" else {"kind": kind, **present}))
+        wish = _film_fields(**present) if kind == "video" else {"kind": kind, **present}
+        return _plan(desk.plan(wish, considering=True))
 
     def score(path: str | None, text: str) -> dict[str, Any]:
         """Say how well a picture or film matches a text."""

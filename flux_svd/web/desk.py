@@ -60,13 +60,13 @@ class Desk:
         self.session, self.shelf, self.work = session, shelf, work
         self._one_apart = threading.Lock()
 
-    def plan(self, fields: Mapping[str, Any]) -> Plan:
-        """Return the plan for these request fields.
+    def plan(self, fields: Mapping[str, Any], *, considering: bool = False) -> Plan:
+        """Return the plan for these request fields; only `considering` it, see `Session.plan`.
 
         Raises:
             InvalidRequest, ModelUnavailable, DoesNotFit: as they say.
         """
-        return self.session.plan(make_request(fields))
+        return self.session.plan(make_request(fields), considering=considering)
 
     def seconds(self, plan: Plan) -> float | None:
         """Return what a plan will take here: None while its steps were never timed; what is finished takes nothing."""

@@ -97,8 +97,7 @@ def extra_of(request: VideoRequest) -> dict[str, Any]:
 
 def hand_of(request: VideoRequest, plan: Plan | None) -> Hand:
     """Return the cards for the request of a film made here: its stages, or those the storyboard writes for its prompt."""
-    named = MODELS.get(request.video_model)
-    line = timeline.lay_out(request, [], named.frame_step if named else 0)
+    line = timeline.lay_out(request, [], MODELS.get(request.video_model))
     gaps = [way.gap for way in line.ways]
     lengths = [sum(way.frames - 1 for way in line.ways if way.gap == gap) + 1 for gap in sorted({*gaps})]
     told = request.lengths or request.total_frames or request.seconds

@@ -23,6 +23,14 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "Passes": ("Pasadas", "Passes", "Durchgänge", "遍数"),
     "Decode": ("Descodificación", "Décodage", "Dekodieren", "解码"),
     "Placement": ("Ubicación", "Placement", "Platz", "放置"),
+    "Not ready here": ("Aún no está aquí", "Pas prêt ici", "Hier nicht bereit", "此处未就绪"),
+    "{model}: {x} to download": (
+        "{model}: {x} por descargar", "{model} : {x} à télécharger", "{model}: {x} herunterzuladen", "{model}：需下载 {x}",
+    ),
+    "{model}: its licence is not accepted yet": (
+        "{model}: su licencia aún no está aceptada", "{model} : sa licence n’est pas encore acceptée",
+        "{model}: die Lizenz ist noch nicht angenommen", "{model}：尚未接受其许可",
+    ),
     "Untried here": ("Sin probar aquí", "Non essayé ici", "Hier unerprobt", "此处未试过"),
     "If memory runs out": ("Si falta memoria", "Si la mémoire manque", "Falls Speicher fehlt", "若内存不足"),
     "Memory ran out": ("Faltó memoria", "La mémoire a manqué", "Speicher ging aus", "内存不足"),
@@ -67,6 +75,7 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "{n}, {m} steps each": (
         "{n}, {m} pasos cada una", "{n}, {m} étapes chacune", "{n}, je {m} Schritte", "{n} 遍，每遍 {m} 步",
     ),
+    "{n} transition": ("{n} transición", "{n} transition", "{n} Übergang", "{n} 段过渡"),
     "{n} transitions": ("{n} transiciones", "{n} transitions", "{n} Übergänge", "{n} 段过渡"),
     "the last keyframe is the first": (
         "el último fotograma clave es el primero", "la dernière image clé est la première",
@@ -213,11 +222,15 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "{t} s a {n} fotogramas por segundo, como se pidió", "{t} s à {n} images par seconde, comme demandé",
         "{t} s bei {n} Bildern je Sekunde, wie gewünscht", "{t} 秒，每秒 {n} 帧，按要求",
     ),
-    "a transition of {n} frames is longer than the {m} SVD was trained on": (
-        "una transición de {n} fotogramas es más larga que los {m} con que se entrenó SVD",
-        "une transition de {n} images est plus longue que les {m} de l’entraînement de SVD",
-        "ein Übergang von {n} Bildern ist länger als die {m}, mit denen SVD trainiert wurde",
-        "{n} 帧的过渡长于 SVD 训练所用的 {m} 帧",
+    "a transition of {n} frames is longer than the {m} {name} was trained on": (
+        "una transición de {n} fotogramas es más larga que los {m} con que se entrenó {name}",
+        "une transition de {n} images est plus longue que les {m} de l’entraînement de {name}",
+        "ein Übergang von {n} Bildern ist länger als die {m}, mit denen {name} trainiert wurde",
+        "{n} 帧的过渡长于 {name} 训练所用的 {m} 帧",
+    ),
+    "as many as {name} was trained on": (
+        "tantos como en el entrenamiento de {name}", "autant que pour l’entraînement de {name}",
+        "so viele, wie {name} aus dem Training kennt", "与 {name} 训练时一样多",
     ),
     "fewer than {n} frames: made longer, then every k-th is kept": (
         "menos de {n} fotogramas: se hace más larga y se conserva uno de cada k",
@@ -267,6 +280,15 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "lo máximo que se pide a {name}", "le plus qu’on demande à {name}", "mehr wird von {name} nicht verlangt",
         "对 {name} 要求的上限",
     ),
+    "the least {name} is asked for": (
+        "lo mínimo que se pide a {name}", "le moins qu’on demande à {name}", "weniger wird von {name} nicht verlangt",
+        "对 {name} 要求的下限",
+    ),
+    "of thinned transitions every frame of {n} is played": (
+        "de las transiciones aclaradas se reproduce un fotograma de cada {n}",
+        "des transitions allégées, une image sur {n} est jouée", "von ausgedünnten Übergängen läuft jedes {n}. Bild",
+        "抽帧的过渡每 {n} 帧播放一帧",
+    ),
     "playback stays at {n}": (
         "la reproducción sigue a {n}", "la lecture reste à {n}", "abgespielt wird weiter mit {n}", "播放仍为 {n}",
     ),
@@ -287,6 +309,20 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
     "goes with the pocket image model": (
         "acompaña al modelo de imagen de bolsillo", "va avec le modèle d’image de poche", "gehört zum Taschenmodell für Bilder",
         "与口袋图像模型配套",
+    ),
+    "goes with the pocket video model": (
+        "acompaña al modelo de vídeo de bolsillo", "va avec le modèle vidéo de poche", "gehört zum Taschenmodell für Filme",
+        "与口袋视频模型配套",
+    ),
+    "the smallest that is here": (
+        "el más pequeño que hay", "le plus petit qui est là", "das kleinste, das da ist", "现有的最小模型",
+    ),
+    "the device holds none": (
+        "el dispositivo no admite ninguno", "l’appareil n’en tient aucun", "aufs Gerät passt keines", "设备放不下任何模型",
+    ),
+    "{name} does not go with {model}": (
+        "{name} no acompaña a {model}", "{name} ne va pas avec {model}", "{name} passt nicht zu {model}",
+        "{name} 与 {model} 不配套",
     ),
     "no larger model is ready on this machine": (
         "ningún modelo mayor está listo en este equipo", "aucun modèle plus grand n’est prêt sur cette machine",

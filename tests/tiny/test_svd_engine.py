@@ -96,6 +96,18 @@ def test_a_film_has_exact_keyframes_and_says_how_they_were(load: Callable[..., S
     assert told[-1] == (9, 9)
 
 
+def test_on_the_processor_the_whole_decode_is_there_and_no_keyframe_is_looked_at_again(load: Callable[..., SvdEngine]) -> None:
+    engine, recipe = load(), video_recipe(transition_recipe(steps=2))
+    latents, told = sample(engine), dict[bool, Any]()
+    for on_cpu in (False, True):
+        engine.follow(replace(placement("svd-xt", "none"), decode_on_cpu=on_cpu))
+        film = engine.decode([latents], KEYS[:2], (0, 4), recipe, ignore_steps)
+        told[on_cpu] = np.stack(list(film.frames)).tobytes(), tuple(film.raw_psnr), tuple(film.round_trip_psnr)
+        for part in (engine._pipeline.vae.decoder, engine._pipeline.image_encoder):  # the processor has a decoder of its own
+            part.register_forward_pre_hook(lambda *_: pytest.fail("used"))
+    assert told[False] == told[True]
+
+
 def test_colours_are_matched_before_the_fade_where_the_recipe_says_so(load: Callable[..., SvdEngine]) -> None:
     engine, recipe = load(), video_recipe(transition_recipe(steps=2), fade_frames=0)
     latents = sample(engine)
