@@ -41,7 +41,8 @@ def fallbacks(placed: Placement, spec: ModelSpec, precision: str, shape: Shape, 
     """
     left, last = [], placed
     for row in placements(spec, precision, shape, budget):
-        if row.device == last.device and row.peak_bytes >= last.peak_bytes:
+        smaller = row.lowered and not last.lowered  # its steps take less, also where decoding takes the most of both
+        if row.device == last.device and row.peak_bytes >= last.peak_bytes + smaller:
             continue
         if row.offload == last.offload == "stream" and row.resident_blocks > last.resident_blocks // 2:
             continue  # as many blocks as fit, then ever half as many
