@@ -57,8 +57,8 @@ def make_plan(
         DoesNotFit: no placement fits the budget.
     """
     notes: list[Decision] = []
-    # Compiled blocks cannot widen their weights on the way.
-    budget = replace(budget, lower_precision=request.consent and not request.compiled)
+    kinds = budget.installed & {"fp8"} if request.compiled else budget.installed  # what libraries keep is not compiled
+    budget = replace(budget, lower_precision=request.consent, installed=kinds)
     seed = request.seed if request.seed is not None else entropy.randint(0, RANDOM_SEED_MAX)
     notes.append(Decision("seed", str(seed), "as asked" if request.seed is not None else "drawn at random"))
     if isinstance(request, ImageRequest):
@@ -298,7 +298,8 @@ def _image_recipes(
     fit = fit_picture(_with_own(spec, request, inventory), precision, (width, height), references, budget, placing)
     for kind in LOWERED:
         if kind == fit.placement.stored:
-            why = f"the transformer's weights, which the request allows; in {precision} nothing fits that has run here"
+            rounded = "compiled, its activations are rounded too; " if request.compiled else ""
+            why = f"the transformer's weights, which the request allows; {rounded}in {precision} nothing fits that has run here"
             precision = kind
     notes += [Decision("precision", precision, why), *placing]
     notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))

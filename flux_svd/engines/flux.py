@@ -294,8 +294,9 @@ class FluxEngine:
                 if not flux1
                 else "the picture the recipe names, and none where it names none",
             )
-        if recipe.compiled and (self._fold or self._stored or self._is_gguf or self._placement.offload == "stream"):
-            raise InvalidRequest("compiled", True, "not while blocks stream, modulation is folded or weights are kept smaller")
+        by_library = self._is_gguf or self._stored in BY_LIBRARY
+        if recipe.compiled and (self._fold or by_library or self._placement.offload == "stream"):
+            raise InvalidRequest("compiled", True, "not while blocks stream, modulation is folded or a library keeps weights")
         for picture in references:
             _check_reference(picture)
 

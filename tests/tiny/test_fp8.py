@@ -6,7 +6,9 @@ import gc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig
@@ -142,3 +144,23 @@ def test_nothing_of_the_weights_is_left_after_a_release(offload: str, folder_of:
     engine.release()
     gc.collect()
     assert [layer for layer in layers if layer() is not None] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", [True, False])
+def test_compiled_blocks_in_fp8_draw_nearly_what_they_draw_without_compiling(
+    kernel: bool, folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step: later ones amplify what rounding leaves. The whole graph is compiled, or diffusers raises."""
+    monkeypatch.setattr(fp8, "has_fp8_units", lambda device: kernel)
+    engine = FluxEngine(MODELS["flux1-dev"], folder_of("flux1-dev"), placement("flux1-dev"), "bf16", stored="fp8")
+    recipe = image_recipe("flux1-dev", steps=1, precision="fp8")
+    compiled_recipe = image_recipe("flux1-dev", steps=1, precision="fp8", compiled=True)
+    latents: dict[str, Any] = {"widened": engine.denoise(recipe, engine.embed(recipe), [], ignore_steps)}
+    with rounding_activations(engine._pipeline.transformer):
+        latents["rounded"] = engine.denoise(recipe, engine.embed(recipe), [], ignore_steps)
+    latents["compiled"] = engine.denoise(compiled_recipe, engine.embed(recipe), [], ignore_steps)
+    assert off(latents["compiled"], latents["rounded"]) < 0.01
+    assert not torch.equal(latents["rounded"], latents["widened"])
+    assert torch.equal(latents["widened"], engine.denoise(recipe, engine.embed(recipe), [], ignore_steps))
+    assert np.asarray(engine.draw(compiled_recipe, [], ignore_steps)).std() > 0
