@@ -1,133 +1,163 @@
-"""A large model at full size with random weights, on a GPU: our engine's seconds and peak against its plan and a bare call.
+"""Large models at full size with random weights, on a GPU: what the plans, the fp8 and the compiled blocks are worth.
 
-Writes the model into a scratch folder once (flux2-klein-4b 16 GB, flux1-dev 34 GB), then times it through a session and through
-the stock pipeline of diffusers, each after a warm-up. Random weights take the time and memory of trained ones; what they draw
-means nothing. `--cap` holds the whole process to so much of the GPU. `all` goes through ten plans, each in a process of its own,
-and tells which keep measured peak ≤ predicted ≤ 1.25 × measured. Not yet run on a GPU.
+One command measures row after row, each in a process of its own, the cheap and important ones first, and writes after each part
+of a row what it found: a run that is cut keeps what it had, and the same command goes on from there. Random weights take the time
+and memory of trained ones; what they draw means nothing. Not yet run on a GPU.
 
-    python -m benchmarks.full_size all --scratch /scratch --untried --json all.json
-    python -m benchmarks.full_size flux2-klein-4b --scratch /scratch --runs 5 --json klein.json
-    python -m benchmarks.full_size flux1-dev --scratch /scratch --cap 12GB --untried --json dev-12.json
+    python -m benchmarks.full_size all --scratch /scratch --out measured --minutes 14
+    python -m benchmarks.full_size dev-speed svd-table --scratch /scratch --out measured
+    python -m benchmarks.full_size all --scratch /tmp/scratch --out /tmp/measured --tiny      # tries it without a GPU
+
+The weights are written once into --scratch (klein-4B 16 GB, SVD-XT 5 GB, FLUX.1 [dev] 34 GB, klein-9B 35 GB); with --tidy each
+model's are removed after its last row. In --out `summary.md` and `summary.json` hold all rows, `svd-table.md` the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
-import statistics
+import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import diffusers
-import torch
+from flux_svd import files, weights
+from flux_svd.catalog import MODELS, ModelSpec
 
-from flux_svd import measuring, weights
-from flux_svd.catalog import IMAGE_FAMILIES, ModelSpec, find_model
-from flux_svd.memory import parse_bytes
-from flux_svd.session import Session
-from flux_svd.store import Store
-from tests import full_size
-from tests.tiny.builders import build_model
 
-PLANS = (  # model and the device memory it is held to; "" is all of it
-    ("flux1-dev", ""), ("flux1-dev", "24GB"), ("flux1-dev", "12GB"), ("flux1-dev", "8GB"),
-    ("flux2-klein-4b", ""), ("flux2-klein-4b", "12GB"), ("flux2-klein-4b", "8GB"),
-    ("flux2-klein-9b", ""), ("flux2-klein-9b", "12GB"), ("svd-xt", "12GB"),
-)  # fmt: skip
+@dataclass(frozen=True)
+class Row:
+    """What is measured: a plan on a card of a size, the speed of ways to compute, or the table of SVD's working memory.
+
+    Attributes:
+        kind: "plan", "speed", "lowered" (a card of this size, exact and with consent) or "table".
+        cap: device memory that the whole process is held to; "" is all of it.
+    """
+
+    kind: str
+    model: str
+    cap: str = ""
+
+
+ROWS = {  # in the order they are measured; the ten of kind "plan" are those whose peaks are held against predictions
+    "klein-4b-8gb": Row("plan", "flux2-klein-4b", "8GB"),
+    "svd-xt-12gb": Row("plan", "svd-xt", "12GB"),
+    "svd-table": Row("table", "svd-xt"),
+    "dev-speed": Row("speed", "flux1-dev"),
+    "dev-12gb-fp8": Row("lowered", "flux1-dev", "12GB"),
+    "dev-12gb": Row("plan", "flux1-dev", "12GB"),
+    "klein-4b": Row("plan", "flux2-klein-4b"),
+    "klein-4b-12gb": Row("plan", "flux2-klein-4b", "12GB"),
+    "dev": Row("plan", "flux1-dev"),
+    "dev-24gb": Row("plan", "flux1-dev", "24GB"),
+    "dev-8gb": Row("plan", "flux1-dev", "8GB"),
+    "klein-9b": Row("plan", "flux2-klein-9b"),
+    "klein-9b-12gb": Row("plan", "flux2-klein-9b", "12GB"),
+}
 
 
 def main() -> None:
     arguments = read_arguments()
-    if arguments.model == "all":
-        tell({"plans": [time_plan(*plan, arguments) for plan in PLANS]}, arguments.json)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.within:
+        measure(arguments.rows[0], arguments)
         return
-    spec = find_model(arguments.model, families=(*IMAGE_FAMILIES, "svd"))
-    home = arguments.scratch / ("tiny" if arguments.tiny else "full")
-    folder = write_model(spec, home, tiny=arguments.tiny)
-    cap = parse_bytes(arguments.cap) if arguments.cap else None
-    if cap and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(cap / torch.cuda.mem_get_info()[1])
-    with tempfile.TemporaryDirectory() as place:
-        session = Session(home=home, output_dir=Path(place), store=Store(home, stages=Path(place) / "stages"),
-                          vram_bytes=cap, untried=arguments.untried)  # fmt: skip
-        result = measuring.bench(session, [spec.name], arguments.runs, lambda progress: None, threading.Event())
-        session.unload()
-    result |= {"weights": "tiny and random" if arguments.tiny else "full size, random", "cap_bytes": cap}
-    if spec.family != "svd" and not arguments.alone:
-        result["bare"] = time_bare(spec, folder, arguments.runs)
-    tell(result, arguments.json)
-
-
-def tell(result: dict[str, Any], file: Path | None) -> None:
-    print(json.dumps(result, indent=1))
-    if file is not None:
-        file.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def time_plan(model: str, cap: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what one plan took, measured in a process of its own; a failure is part of the answer."""
-    command = [sys.executable, "-m", "benchmarks.full_size", model, "--scratch", str(arguments.scratch)]
-    command += ["--runs", str(arguments.runs), *(["--cap", cap, "--alone"] if cap and not arguments.tiny else [])]
-    command += [f"--{name}" for name in ("untried", "tiny") if getattr(arguments, name)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    told: dict[str, Any] = {"model": model, "cap": cap}
-    if made.returncode != 0:
-        return {**told, "error": made.stderr.strip().rpartition("\n")[2], "exit_status": made.returncode}
-    answer = json.loads(made.stdout)
-    measured, predicted = (answer["rows"][0][name] for name in ("peak_bytes", "predicted_peak_bytes"))
-    return {**told, "keeps_its_prediction": measured <= predicted <= 1.25 * measured if measured else None, **answer}
+    wanted = [name for name in ROWS if name in arguments.rows or "all" in arguments.rows]
+    deadline = time.monotonic() + arguments.minutes * 60 if arguments.minutes is not None else None
+    for at, name in enumerate(wanted):
+        begin(name, arguments, deadline)
+        write_summary(arguments.out)
+        if arguments.tidy and ROWS[name].model not in {ROWS[other].model for other in wanted[at + 1 :]}:
+            shutil.rmtree(folder_of(MODELS[ROWS[name].model], arguments), ignore_errors=True)
+    print((arguments.out / "summary.md").read_text())
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="a model, or all")
+    parser.add_argument("rows", nargs="+", choices=[*ROWS, "all"], metavar="row", help=f"all, or some of {', '.join(ROWS)}")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the random weights; kept for the next time")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--cap", metavar="12GB", help="hold the process to so much device memory")
-    parser.add_argument("--untried", action="store_true", help="allow levers without a recorded run")
-    parser.add_argument("--alone", action="store_true", help="without the bare call, which needs the whole model on the device")
-    parser.add_argument("--tiny", action="store_true", help="tiny parts: tries this tool on a machine without a GPU")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, required=True, help="folder for what is measured; whole rows are not repeated")
+    parser.add_argument("--minutes", type=float, help="end after so long, in the middle of a row if need be")
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of each, after one that is not")
+    parser.add_argument("--steps", type=int, default=20, help="of the pictures that are timed against each other")
+    parser.add_argument("--tidy", action="store_true", help="remove a model's weights after its last row")
+    parser.add_argument("--tiny", action="store_true", help="tiny parts and pictures: tries this on a machine without a GPU")
+    parser.add_argument("--within", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def write_model(spec: ModelSpec, home: Path, *, tiny: bool) -> Path:
+def begin(name: str, arguments: argparse.Namespace, deadline: float | None) -> None:
+    """Measure a row in a process of its own, unless it is whole; what ended it is told in its file."""
+    told = files.read_json(arguments.out / f"{name}.json")
+    if told.get("whole"):
+        return
+    left = None if deadline is None else deadline - time.monotonic()
+    error = "no time was left"
+    if left is None or left > 0:
+        command = [sys.executable, "-m", "benchmarks.full_size", name, "--within", "--scratch", str(arguments.scratch)]
+        command += ["--out", str(arguments.out), "--runs", str(arguments.runs), "--steps", str(arguments.steps)]
+        command += ["--tiny"] if arguments.tiny else []
+        try:
+            made = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=left)
+            error = "" if made.returncode == 0 else made.stderr.strip().rpartition("\n")[2] or f"status {made.returncode}"
+        except subprocess.TimeoutExpired:
+            error = "time ran out in the middle"
+    told = files.read_json(arguments.out / f"{name}.json")
+    files.write_json(arguments.out / f"{name}.json", {**told, "whole": not error, "error": error})
+
+
+def write_summary(out: Path) -> None:
+    """Write all rows that are there as one JSON and one table."""
+    rows = {name: told for name in ROWS if (told := files.read_json(out / f"{name}.json"))}
+    files.write_json(out / "summary.json", rows)
+    lines = ["| row | what | measured | wanted | holds |", "|---|---|---|---|---|"]
+    for name, told in rows.items():
+        for part in told.get("parts", {}).values():
+            holds = {None: "", True: "yes", False: "**no**"}[part.get("holds")]
+            lines.append(f"| {name} | {part['what']} | {part['measured']} | {part.get('wanted', '')} | {holds} |")
+        if told["error"]:
+            lines.append(f"| {name} | | not whole: {told['error']} | | |")
+    machine = next((told["machine"] for told in rows.values() if "machine" in told), {})
+    head = f"{machine.get('device_name', '')}, {machine.get('date', '')}, {machine.get('versions', {})}"
+    files.write_atomically(out / "summary.md", (head + "\n\n" + "\n".join(lines) + "\n").encode())
+
+
+def folder_of(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
+    return home_of(arguments) / "models" / spec.name
+
+
+def home_of(arguments: argparse.Namespace) -> Path:
+    return Path(arguments.scratch) / ("tiny" if arguments.tiny else "full")
+
+
+def write_model(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
     """Write the model with random weights where a session finds it; its tokenizers know bytes alone."""
-    folder = home / "models" / spec.name
-    if not (folder / "model_index.json").exists():
+    from tests import full_size
+    from tests.tiny.builders import build_model
+
+    folder = folder_of(spec, arguments)
+    if not (folder / "whole").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         build_model(spec.name, folder)  # index, scheduler, tokenizers; the parts are replaced
-        for part in () if tiny else (row.folder for row in spec.components):
+        for part in () if arguments.tiny else (row.folder for row in spec.components):
             model = full_size.build_random(spec.name, part)
             model.save_pretrained(folder / part, safe_serialization=True)
             del model
             gc.collect()
-    weights.accept_licence(spec, home)
+        (folder / "whole").touch()  # a run that was cut while it wrote begins anew
+    weights.accept_licence(spec, home_of(arguments))
     return folder
 
 
-def time_bare(spec: ModelSpec, folder: Path, runs: int) -> dict[str, Any]:
-    """Return seconds and peak of the stock pipeline with the same prompt, size and steps, all of it on the device."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=torch.bfloat16, local_files_only=True).to(device)
-    pipeline.set_progress_bar_config(disable=True)
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    seconds = []
-    for run in range(runs + 1):
-        begun = time.monotonic()
-        pipeline(prompt=measuring.PROMPTS[0], width=spec.size[0], height=spec.size[1], num_inference_steps=spec.steps,
-                 guidance_scale=spec.guidance or 1.0, max_sequence_length=spec.prompt_tokens,
-                 generator=torch.Generator("cpu").manual_seed(run))  # fmt: skip
-        seconds.append(round(time.monotonic() - begun, 3))
-    peak = int(torch.cuda.max_memory_allocated()) if device == "cuda" else 0
-    return {"seconds": seconds[1:], "median_seconds": statistics.median(seconds[1:]), "peak_bytes": peak}
+def measure(name: str, arguments: argparse.Namespace) -> None:
+    """Measure one row in this process."""
+    from benchmarks import full_size_rows
+
+    row = ROWS[name]
+    write_model(MODELS[row.model], arguments)
+    full_size_rows.measure(name, row.kind, row.model, row.cap, home_of(arguments), arguments)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,9 @@ class Component:
             in the file.
         modulation: how many of each of its blocks, and last of the rest, depend on step and prompt alone (adaptive norms).
         fp32_for_fp16: its values overflow in fp16, so it runs in fp32 where the rest runs in fp16.
-        wide: how many of each of its blocks, and last of the rest, keep two bytes where it is kept in fp8 (norms, adaptive ones
-            included); () where it is never kept so.
+        wide: bytes of each of its blocks, and last of the rest, beyond one for each parameter where it is kept in fp8: the second
+            ones of biases and norms (adaptive ones included) and of all the rest, four for the scale of each matrix's row; ()
+            where it is never kept so.
         file_bytes: of a file of the user's own that stands in for it with its own kinds of weights; 0 where none does.
     """
 
@@ -184,7 +185,8 @@ _QWEN3_4B = Component("text_encoder", 4_022_468_096, ((27, 100_930_816),), loade
 _QWEN3_8B = Component("text_encoder", 8_190_735_360, ((27, 192_946_432),), loaded=5_831_883_520)
 _FLUX1_BLOCKS = ((19, 339_831_296), (38, 141_591_808))
 _FLUX1_MODULATION = (113_283_072, 28_320_768, 18_880_512)  # 3.2 of 11.9 billion
-_FLUX1_WIDE = (113_283_584, 28_321_024, 19_077_184)
+_FLUX1_WIDE = (113_560_064, 28_443_904, 64_124_992)
+_SCHNELL_WIDE = (*_FLUX1_WIDE[:2], 53_895_232)  # no embedding of guidance
 _FLUX1_WORK = WorkingMemory(step=106_600, decode=1_540, encode=1_290)
 _FLUX2_WORK = WorkingMemory(decode=1_540, encode=1_290)
 
@@ -204,7 +206,8 @@ _KLEIN_4B = ModelSpec(
     text_layers=(9, 18, 27),  # `text_encoder_out_layers` of diffusers 0.42.1
     references_max=4,  # docs.bfl.ai, "Reference Images per Model", 2026-11: klein up to 4, [dev] recommended 6 at most
     components=(
-        _QWEN3_4B, Component("transformer", 3_875_544_576, ((5, 245_367_296), (20, 122_683_648)), wide=(512, 256, 19_267_584)),
+        _QWEN3_4B,
+        Component("transformer", 3_875_544_576, ((5, 245_367_296), (20, 122_683_648)), wide=(270_848, 123_136, 195_035_136)),
         _FLUX2_VAE,
     ),
     work=replace(_FLUX2_WORK, step=133_900),
@@ -217,7 +220,8 @@ _KLEIN_BASE_4B = replace(
     sources=("model card of the repository: 50 steps, guidance 4.0", "README of black-forest-labs/flux2: licences and sizes"),
 )
 _KLEIN_9B_PARTS = (
-    _QWEN3_8B, Component("transformer", 9_078_581_248, ((8, 436_208_128), (24, 218_104_064)), wide=(512, 256, 34_078_720)),
+    _QWEN3_8B,
+    Component("transformer", 9_078_581_248, ((8, 436_208_128), (24, 218_104_064)), wide=(360_960, 164_096, 354_418_688)),
     _FLUX2_VAE,
 )
 _KLEIN_9B_WORK = replace(_FLUX2_WORK, step=178_200)
@@ -242,7 +246,7 @@ _ROWS: tuple[ModelSpec, ...] = (
         licence=APACHE, steps=4, guidance=0.0, guidance_kind="none", prompt_tokens=256,
         obeys=frozenset({"start", "model_file", "text_encoder"}),
         components=(
-            _CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS, 0, _FLUX1_MODULATION, wide=_FLUX1_WIDE),
+            _CLIP_L, _T5_XXL, Component("transformer", 11_891_178_560, _FLUX1_BLOCKS, 0, _FLUX1_MODULATION, wide=_SCHNELL_WIDE),
             _FLUX1_VAE,
         ),
         sources=("model card of the repository: 4 steps, guidance 0, 256 tokens",),
@@ -265,7 +269,7 @@ _ROWS: tuple[ModelSpec, ...] = (
         obeys=frozenset({"guidance", "references"}), references_max=6, text_layers=(10, 20, 30),
         components=(
             Component("text_encoder", 24_011_361_280, ((30, 555_755_520),), loaded=17_343_754_240),
-            Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824)), wide=(512, 256, 76_283_904)),
+            Component("transformer", 32_223_281_152, ((8, 981_467_648), (48, 490_733_824)), wide=(541_184, 246_016, 816_316_416)),
             _FLUX2_VAE,
         ),
         work=replace(_FLUX2_WORK, step=265_400),

@@ -46,7 +46,8 @@ def fallbacks(placed: Placement, spec: ModelSpec, precision: str, shape: Shape, 
     left, last = [], placed
     rows = placements(spec, precision, shape, budget)
     for row in sorted(rows, key=lambda row: (row.device != budget.device, row.lowered, not is_tried(row, budget))):
-        if row.device == last.device and row.peak_bytes >= last.peak_bytes:
+        smaller = row.lowered and not last.lowered  # its steps take less, also where decoding takes the most of both
+        if row.device == last.device and row.peak_bytes >= last.peak_bytes + smaller:
             continue
         if row.offload == last.offload == "stream" and row.resident_blocks > last.resident_blocks // 2:
             continue  # as many blocks as fit, then ever half as many
@@ -95,8 +96,8 @@ def _check_compiled(spec: ModelSpec, precision: str, shape: Shape, budget: Budge
 
 
 def goes_with_compiled(placement: Placement) -> bool:
-    """Return whether the blocks of a model that is placed so can be compiled: whole ones, with weights as they are published."""
-    return not (placement.offload == "stream" or placement.fold_modulation or placement.stored)
+    """Return whether the blocks of a model that is placed so can be compiled: whole ones, as published or in fp8."""
+    return placement.offload != "stream" and not placement.fold_modulation and placement.stored in ("", "fp8")
 
 
 def is_tried(placement: Placement, budget: Budget) -> bool:

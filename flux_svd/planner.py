@@ -320,7 +320,8 @@ def _image_recipes(
     fit = fit_picture(_with_own(spec, request, inventory), precision, (width, height), references, budget, placing)
     for kind in LOWERED:
         if kind == fit.placement.stored:
-            why = f"the transformer's weights, which the request allows; in {precision} nothing fits that has run here"
+            rounded = "compiled, its activations are rounded too; " if request.compiled else ""
+            why = f"the transformer's weights, which the request allows; {rounded}in {precision} nothing fits that has run here"
             precision = kind
     notes += [Decision("precision", precision, why), *placing]
     notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))

@@ -35,7 +35,7 @@ class ImageRecipe:
         start, strength: the stored picture to begin at, and the share of the steps taken from there; "" and 1.0 is noise.
         variation_seed, variation: the noise is turned from the seed's own towards another by this share of the way.
         step_cache: blocks are skipped where a step changes less than this share; 0.0 skips none.
-        compiled: the transformer's blocks are compiled (rounds otherwise).
+        compiled: the transformer's blocks are compiled (rounds otherwise); at precision fp8 they round activations to it too.
         model_file: sha256 of the file whose transformer stands in for the model's; "" is the model's own.
         text_encoder: id of a folder whose text encoder stands in for the one that carries the meaning; "" is the model's own.
     """

@@ -36,8 +36,8 @@ def ways_on(device: Device, spec: ModelSpec, precision: str, work: Work, levers:
     folds = (False, True) if device == "cuda" and "fold" in levers and core.modulation else (False,)
     lowers = device == "cuda" and precision == "bf16" and bool(core.wide)
     for held in (precision, *(kind for kind in LOWERED if lowers and kind in levers)):
-        # One layer's weights are widened while it computes; no layer is larger than a block.
-        widened = 2 * max(size for _, size in core.blocks) if held in LOWERED or core.file_bytes else 0
+        # One layer's weights are widened while it computes; none of any block is larger than the smallest block.
+        widened = 2 * min(size for _, size in core.blocks) if held in LOWERED or core.file_bytes else 0
         own = replace(work, denoise_bytes=work.denoise_bytes + widened)
         if device == "cuda" and (held in BY_LIBRARY or core.file_bytes):
             yield from _kept_by_library(spec, held, own, streams="stream" in levers)
@@ -52,7 +52,7 @@ def sizes_of(spec: ModelSpec, precision: str, *, fold: bool = False) -> dict[str
     """Return the bytes of each part as it is loaded; with `fold`, without the weights that folded modulation leaves out."""
     sizes, core = {part.folder: part.loaded_bytes(precision) for part in spec.components}, _transformer(spec)
     counts = [*(count for count, _ in core.blocks), 1]
-    if precision == "fp8":  # what is not wide takes one byte instead of two
+    if precision == "fp8":  # a byte a parameter, and what is beyond that
         sizes[core.folder] -= core.parameters - sum(count * size for count, size in zip(counts, core.wide, strict=True))
     if precision in BY_LIBRARY:
         sizes[core.folder] = int(core.parameters * KINDS[_stored(spec, precision)].parameter_bytes)

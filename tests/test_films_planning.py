@@ -70,7 +70,7 @@ def test_a_stage_may_say_how_long_the_way_from_it_is() -> None:
         ({"stages": [{"prompt": "a", "length": 9}, {"prompt": "b"}], "seconds": 4.0}, "request", "the lengths of stages exclude"),
         ({"keyframes": 20, "frames_per_transition": 121}, "frames_per_transition", "at most 1441 frames"),
         ({"lengths": [121] * 13}, "lengths", "at most 1441 frames"),
-        ({"stages": stages("a", "b", picture="x")}, "stages.1.picture", "pattern"),
+        ({"stages": stages("a", "b", picture="x")}, "stages.1.picture", "an id of 64 characters"),
     ],
 )
 def test_lengths_that_do_not_go_together_are_refused(fields: dict[str, Any], field: str, allowed: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
@@ -77,6 +78,7 @@ WISHES: list[dict[str, Any]] = [
     {"model": "flux1-dev", "negative_prompt": "blue", "cfg_scale": 2.0},
     {"references": ["0" * 64]},
     {"width": 2048, "height": 2048, "consent": True},
+    {"model": "flux1-dev", "consent": True, "compiled": True},
     {"kind": "video", "loop": True, "colour_match": True, "best_of": 4, "seconds": 3.0},
     {"kind": "video", "smooth_joins": True, "keyframes": 2, "prompt": "a dog running"},
     {"kind": "video", "smooth_joins": True, "frames_per_transition": 40},
@@ -92,6 +94,7 @@ BUDGETS = [
     (gpu(8), EVERYTHING),
     (gpu(12, 16), EVERYTHING),
     (gpu(48, 64, False), EVERYTHING),
+    (dataclasses.replace(gpu(24), tried=frozenset({"fp8"})), EVERYTHING),
 ]
 
 

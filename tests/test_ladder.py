@@ -150,8 +150,21 @@ def test_an_encoder_that_runs_out_of_memory_does_not_change_the_transformers_pre
     assert {precision for _, _, precision in rungs_of(plan_of(consent=True), "encode")} == {"bf16"}
 
 
-def test_compiled_pictures_are_not_lowered() -> None:
-    assert {precision for _, _, precision in rungs_of(plan_of(consent=True, compiled=True), "denoise")} == {"bf16"}
+def test_compiled_pictures_are_lowered_with_consent_alone_and_to_fp8_alone() -> None:
+    assert {precision for _, _, precision in rungs_of(plan_of(compiled=True), "denoise")} == {"bf16"}
+    wish = {"kind": "image", "prompt": "a red circle", "seed": 7, "model": "flux1-dev", "consent": True}
+    for kind in ("fp8", "int8"):
+        here = Budget("cuda", "a GPU", 24 * GIB, 128 * GIB, 2**40, tried=frozenset({kind}), installed=frozenset({kind}))
+        plain = make_plan(make_request(wish), here, EVERYTHING, random.Random(1))
+        assert image_of(plain).precision == kind
+        if kind == "int8":
+            with pytest.raises(DoesNotFit):
+                make_plan(make_request({**wish, "compiled": True}), here, EVERYTHING, random.Random(1))
+            continue
+        compiled = make_plan(make_request({**wish, "compiled": True}), here, EVERYTHING, random.Random(1))
+        assert image_of(compiled) == dataclasses.replace(image_of(plain), compiled=True)
+        [told] = [row for row in compiled.decisions if row.what == "precision"]
+        assert "compiled, its activations are rounded too" in told.why
 
 
 def test_a_plan_that_begins_in_fp8_says_so() -> None:

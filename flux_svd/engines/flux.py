@@ -18,6 +18,7 @@ from torch import Tensor
 from flux_svd.catalog import Family, ModelSpec
 from flux_svd.engines import flow
 from flux_svd.engines.flow import AfterStep, Text
+from flux_svd.engines.fp8 import store_as_fp8
 from flux_svd.engines.levers.encoders import cut_text_encoder, layers_of
 from flux_svd.engines.levers.modulation import FoldedModulation
 from flux_svd.engines.levers.phases import Kept, KeptInHost, KeptOnDisk, Phases, working
@@ -26,7 +27,7 @@ from flux_svd.engines.levers.streaming import StreamedBlocks, StreamedLayers
 from flux_svd.engines.placement import DTYPES, check_folder, dtype_of, load_pipeline, release, settle
 from flux_svd.engines.preview import FluxPreview
 from flux_svd.engines.quantised import read_gguf, read_quantised
-from flux_svd.engines.shortcuts import shortcuts, store_as_fp8
+from flux_svd.engines.shortcuts import shortcuts
 from flux_svd.engines.single_file import read_transformer
 from flux_svd.engines.small_encoder import read_small_encoder
 from flux_svd.engines.trail import Halfway
@@ -259,7 +260,7 @@ class FluxEngine:
         if name == "transformer" and self._fold:
             self._folded = FoldedModulation(model, self._device)
         if name == "transformer" and self._stored == "fp8":
-            store_as_fp8(model, DTYPES[self._precision])
+            store_as_fp8(model)
         return model
 
     def _text(self, text: str, tokens: int) -> Text:
@@ -293,8 +294,9 @@ class FluxEngine:
                 if not flux1
                 else "the picture the recipe names, and none where it names none",
             )
-        if recipe.compiled and (self._fold or self._stored or self._is_gguf or self._placement.offload == "stream"):
-            raise InvalidRequest("compiled", True, "not while blocks stream, modulation is folded or weights are kept smaller")
+        by_library = self._is_gguf or self._stored in BY_LIBRARY
+        if recipe.compiled and (self._fold or by_library or self._placement.offload == "stream"):
+            raise InvalidRequest("compiled", True, "not while blocks stream, modulation is folded or a library keeps weights")
         for picture in references:
             _check_reference(picture)
 

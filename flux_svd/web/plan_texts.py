@@ -370,6 +370,10 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "los pesos del transformer, como permite la petición", "les poids du transformer, ce que la demande permet",
         "die Gewichte des Transformers, was der Wunsch erlaubt", "Transformer 的权重，请求允许如此",
     ),
+    "compiled, its activations are rounded too": (
+        "compilado, también se redondean sus activaciones", "compilé, ses activations sont arrondies aussi",
+        "übersetzt werden auch seine Aktivierungen gerundet", "编译后其激活值也会舍入",
+    ),
     "in {name} nothing fits that has run here": (
         "en {name} no cabe nada que se haya ejecutado aquí", "en {name}, rien de ce qui a tourné ici ne tient",
         "in {name} passt nichts, was hier gelaufen ist", "以 {name} 没有在此运行过的方式放得下",

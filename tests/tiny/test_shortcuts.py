@@ -119,7 +119,7 @@ def test_fp8_storage_draws_the_same_bits_wherever_the_weights_wait(
 
 
 def test_a_layer_in_fp8_has_its_very_weights_back_also_after_an_error(folder_of: FolderOf) -> None:
-    """Else the copies would take their memory beside the block in which they travelled."""
+    """A copy that stayed would take its memory beside the block in which the weights travelled."""
     engine = load("flux1-dev", folder_of, "model", stored="fp8")
     layers = engine._pipeline.transformer
     masters = [weight.data_ptr() for weight in layers.parameters()]
@@ -141,7 +141,7 @@ def test_a_layer_in_fp8_has_its_very_weights_back_also_after_an_error(folder_of:
     def fail(*_: Any) -> None:
         raise torch.OutOfMemoryError("no room")
 
-    hook = layers.transformer_blocks[0].attn.to_q.register_forward_pre_hook(fail)  # after its weights were widened
+    hook = layers.transformer_blocks[0].attn.to_q.register_forward_pre_hook(fail)
     with pytest.raises(OutOfMemory):
         draw(engine)
     hook.remove()
@@ -160,11 +160,13 @@ def _bytes(engine: FluxEngine) -> int:
     return sum(weight.nbytes for weight in engine._pipeline.transformer.parameters())
 
 
-def test_compiling_is_refused_where_it_cannot_work(folder_of: FolderOf) -> None:
+def test_compiling_is_refused_where_it_cannot_work(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidRequest, match="compiled"):
         draw(load("flux1-dev", folder_of, fold_modulation=True), compiled=True)
-    with pytest.raises(InvalidRequest, match="compiled"):
-        draw(load("flux1-dev", folder_of, stored="fp8"), compiled=True)
+    monkeypatch.setattr(streaming, "CudaLane", SlowLane)
+    for stored in ("", "fp8"):
+        with pytest.raises(InvalidRequest, match="compiled"):
+            draw(load("flux1-dev", folder_of, "stream", stored=stored), compiled=True)
 
 
 def test_only_the_blocks_are_compiled_and_only_while_asked(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
