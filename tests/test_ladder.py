@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flux_svd.catalog import MODELS
-from flux_svd.errors import DoesNotFit, OutOfMemory
+from flux_svd.errors import DoesNotFit, InvalidRequest, OutOfMemory
 from flux_svd.ladder import Failure, next_rung
 from flux_svd.memory import GIB, Budget
 from flux_svd.plan import Inventory, Plan, plan_from_json, plan_to_json
@@ -158,7 +158,7 @@ def test_compiled_pictures_are_lowered_with_consent_alone_and_to_fp8_alone() -> 
         plain = make_plan(make_request(wish), here, EVERYTHING, random.Random(1))
         assert image_of(plain).precision == kind
         if kind == "int8":
-            with pytest.raises(DoesNotFit):
+            with pytest.raises(InvalidRequest, match="compiled"):
                 make_plan(make_request({**wish, "compiled": True}), here, EVERYTHING, random.Random(1))
             continue
         compiled = make_plan(make_request({**wish, "compiled": True}), here, EVERYTHING, random.Random(1))

@@ -209,7 +209,8 @@ def test_what_is_compiled_is_only_placed_where_its_blocks_stay_whole() -> None:
         if gib >= 48:
             placed = place(spec, "bf16", shape, budget)
             rows = [placed, *fallbacks(placed, spec, "bf16", shape, budget)]
-            assert (placed.rung, [row.device for row in rows[1:]]) == ("P0", ["cuda", "cpu", "cpu"])
+            left = [(row.device, row.stored) for row in rows[1:]]
+            assert (placed.rung, left) == ("P0", [("cuda", ""), ("cuda", "fp8"), ("cpu", ""), ("cpu", "")])
             assert all(goes_with_compiled(row) for row in rows)
 
 
