@@ -15,6 +15,7 @@ from diffusers import (
     StableVideoDiffusionPipeline,
 )
 
+from flux_svd.pocket.eyes import make_eyes
 from flux_svd.pocket.loop import Luck, Task, Training, train
 from flux_svd.pocket.train_clip import ClipTask, load_clip, make_clip
 from flux_svd.pocket.train_flux import FluxTask, make_pipeline
@@ -68,12 +69,12 @@ def make_task(name: str, device: torch.device, *, fresh: bool = False) -> Task:
         if is_temporal and not fresh:  # the first pocket-svd borrows the picture autoencoder
             vae = AutoencoderKLTemporalDecoder.from_pretrained(folder, dtype=torch.float32)
         return VaeTask(teacher, vae, device)
-    task = FilmTask(teacher, device)
-    if not fresh:
-        kept = StableVideoDiffusionPipeline.from_pretrained(WEIGHTS / "pocket-svd", dtype=torch.float32)
-        task.unet.load_state_dict(kept.unet.state_dict())
-        task.image_encoder.load_state_dict(kept.image_encoder.state_dict())
-        task.vae = kept.vae
+    if fresh:
+        return FilmTask(teacher, make_eyes(load_clip(WEIGHTS / "pocket-clip")[0]), device)
+    kept = StableVideoDiffusionPipeline.from_pretrained(WEIGHTS / "pocket-svd", dtype=torch.float32)
+    task = FilmTask(teacher, kept.image_encoder, device)
+    task.unet.load_state_dict(kept.unet.state_dict())
+    task.vae = kept.vae
     return task
 
 

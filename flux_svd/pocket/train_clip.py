@@ -57,6 +57,7 @@ class ClipTask:
     name = "clip"
     learning_rate = 1e-3
     average = 0.99
+    matrices = ()
 
     def __init__(self, model: Any, tokenizer: Any, device: torch.device, *, batch: int = 128) -> None:
         self.model, self.tokenizer, self.device, self.batch = model.train(), tokenizer, device, batch

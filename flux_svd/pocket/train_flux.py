@@ -119,6 +119,7 @@ class FluxTask:
     name = "flux"
     learning_rate = 6e-4
     average = 0.995
+    matrices = ()
 
     def __init__(self, pipeline: FluxPipeline, device: torch.device, *, batch: int = 64, capacity: int = 8192) -> None:
         self.pipeline, self.device, self.batch = pipeline, device, batch

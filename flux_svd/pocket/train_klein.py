@@ -219,6 +219,7 @@ class KleinTask:
     name = "klein"
     learning_rate = 8e-4
     average = 0.995
+    matrices = ()
 
     def __init__(
         self, pipeline: Flux2KleinPipeline, teacher: FluxPipeline, device: torch.device, *, capacity: int = 1024

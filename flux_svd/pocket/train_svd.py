@@ -1,4 +1,4 @@
-"""Train the UNet and image encoder of pocket-svd: films of one object that goes straight from one place to another.
+"""Train the UNet of pocket-svd: films of one object that goes straight from one place to another.
 
 The conditioning is that of StableVideoDiffusionPipeline, so that the two-ended sampler finds in pocket-svd what it finds
 in the full-size model: the unscaled latents of the first frame in the channels, its CLIP embedding in the cross-attention,
@@ -21,23 +21,28 @@ from diffusers import (
 )
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
+from flux_svd.pocket.eyes import resized_for_encoder
 from flux_svd.pocket.loop import Luck
 from flux_svd.pocket.painter import Strokes, between, object_cells, paint, sample_paths
 from flux_svd.pocket.rollouts import State, TrueFilm, make_recorder, roll_out
 from flux_svd.pocket.train_svd_vae import FILM_FRAMES, HEIGHT, WIDTH, flatten_convolutions
 
-SIGMA_MIN, SIGMA_MAX = 0.02, 80.0  # latents have a deviation of one: at 80 not even a film's mean colour shows
+# Latents have a deviation of one: at 30 nothing of an object shows, and a film's colour is known from its picture. From 80 half
+# of ten steps would be gone before anything is decided.
+SIGMA_MIN, SIGMA_MAX = 0.02, 30.0
 NOISE_AUG_STRENGTH = 0.02  # StableVideoDiffusionPipeline's default
 # Errors on and about the object count more: it covers a twentieth of a frame. A weight that does not depend on the noise
 # leaves the best answer as it is.
 OBJECT_WEIGHT = 5.0
 POOL_FRAMES = 25  # a stored film; shorter ones are cut from it
 _FIRST_FILMS = 400  # painted before the first step; one more in every fourth
-ROLLED = 0.6  # of the batches are states of the sampler's own; see `rollouts`
+# Of the batches are states of the sampler's own (see `rollouts`): few in the first half, where the model learns to draw.
+ROLLED_EARLY, ROLLED = 0.25, 0.6
 ROLLOUTS = 4  # films sampled at a time, so that the states of a batch are of several
-_REUSED = 2  # times each state is trained on
+_REUSED = 3  # times each state is trained on
+_DROPPED = 0.12  # of the conditions
 _LATENT_AUG = 0.05  # what that noise on the picture, and another encoder, do to the latents
 
 
@@ -53,28 +58,13 @@ def make_unet() -> UNetSpatioTemporalConditionModel:
         addition_time_embed_dim=32,
         projection_class_embeddings_input_dim=96,
         layers_per_block=1,
-        cross_attention_dim=64,
+        cross_attention_dim=128,  # as wide as the eyes
         num_attention_heads=2,
         num_frames=FILM_FRAMES,
     )
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
     return unet
-
-
-def make_image_encoder() -> CLIPVisionModelWithProjection:
-    """Return a new image encoder; 224 is the size that the pipeline resizes every picture to."""
-    return CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=224,
-            patch_size=32,
-            projection_dim=64,
-        )
-    )
 
 
 def make_scheduler() -> EulerDiscreteScheduler:
@@ -173,7 +163,7 @@ class Batch:
         noisy, clean: (n, frames, 8, 12, 20), scaled; noisy in sigma space.
         sigma: (n,).
         condition: (n, 1, 8, 12, 20), unscaled.
-        embedding: (n, 1, 64).
+        embedding: (n, 1, 128).
         ids: (n, 3).
         cells: (n, frames, 12, 20).
     """
@@ -195,13 +185,24 @@ class FilmTask:
     learning_rate = 1e-3
     average = 0.995
 
-    def __init__(self, teacher: AutoencoderKL, device: torch.device, *, batch: int = 4, capacity: int = 3000) -> None:
-        self.unet, self.image_encoder, self.device, self.batch = make_unet(), make_image_encoder(), device, batch
+    def __init__(
+        self,
+        teacher: AutoencoderKL,
+        eyes: CLIPVisionModelWithProjection,
+        device: torch.device,
+        *,
+        batch: int = 4,
+        capacity: int = 3000,
+    ) -> None:
+        self.unet, self.device, self.batch = make_unet(), device, batch
+        self.image_encoder = eyes.eval().requires_grad_(False).to(device)
         flatten_convolutions(self.unet)
         self.unet.set_attn_processor(PlainAttention())
         self.scale = float(teacher.config.scaling_factor)
         self.pool = FilmPool(teacher, capacity, device)
-        self.modules: dict[str, nn.Module] = {"unet": self.unet, "image_encoder": self.image_encoder}
+        self.modules: dict[str, nn.Module] = {"unet": self.unet}
+        outer = {id(layer.weight) for layer in (self.unet.conv_in, self.unet.conv_out)}
+        self.matrices = [p for p in self.unet.parameters() if p.ndim > 1 and id(p) not in outer]
         self.vae: AutoencoderKLTemporalDecoder | AutoencoderKL = teacher
         self.recorder = make_recorder(
             unet=self.unet,
@@ -217,7 +218,8 @@ class FilmTask:
         if not self.pool.filled or luck.words.random() < 0.25:
             self.pool.add(1 if self.pool.filled else min(_FIRST_FILMS, len(self.pool.latents)), luck)
         with torch.autocast(self.device.type, torch.bfloat16):
-            batch = self._rolled(luck) if luck.words.random() < ROLLED else self._noised(luck)
+            rolled = luck.words.random() < (ROLLED_EARLY if done < 0.5 else ROLLED)
+            batch = self._rolled(luck) if rolled else self._noised(luck)
             sigma = batch.sigma.view(-1, 1, 1, 1, 1)
             kept = batch.kept.view(-1, 1, 1, 1, 1)
             condition = (batch.condition * kept).expand(-1, batch.noisy.shape[1], -1, -1, -1)
@@ -257,11 +259,17 @@ class FilmTask:
             clean,
             sigma,
             latents[:, :1] + _LATENT_AUG * normal(n, 1, *latents.shape[2:]),
-            self.image_encoder(resized_for_encoder(firsts)).image_embeds.unsqueeze(1),
+            self._seen(firsts),
             ids.to(self.device),
             torch.stack([film.cells for film in films]),
-            (torch.rand(n, generator=luck.noise) > 0.12).float().to(self.device),
+            self._kept(n, luck),
         )
+
+    @torch.no_grad()
+    def _seen(self, pictures: Tensor) -> Tensor:
+        """Return the embeddings (n, 1, 128) of pictures (n, 3, 96, 160), in float32: whitening blows rounding up."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.image_encoder(resized_for_encoder(pictures)).image_embeds.unsqueeze(1)  # type: ignore[no-any-return]
 
     def _rolled(self, luck: Luck) -> Batch:
         """Return states of the sampler as the model makes them now."""
@@ -280,8 +288,12 @@ class FilmTask:
             torch.stack([state.clip for state in states]),
             torch.stack([state.ids for state in states]).to(self.device),
             torch.stack([state.cells for state in states]),
-            torch.ones(n, device=self.device),
+            self._kept(n, luck),
         )
+
+    def _kept(self, n: int, luck: Luck) -> Tensor:
+        """Return which conditions are shown (n,); the sampler also asks without one, of its own states too."""
+        return (torch.rand(n, generator=luck.noise) > _DROPPED).float().to(self.device)
 
     def save(self, folder: Path) -> None:
         """Write a folder for StableVideoDiffusionPipeline.from_pretrained, float16."""
@@ -313,7 +325,3 @@ def _film_length(luck: Luck) -> int:
 def _processor() -> CLIPImageProcessor:
     return CLIPImageProcessor(do_resize=False, do_center_crop=False, do_rescale=False, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
-
-def resized_for_encoder(pictures: Tensor) -> Tensor:
-    """Return pictures (n, 3, h, w) at 224 × 224 as StableVideoDiffusionPipeline enlarges them, still in −1..1."""
-    return nn.functional.interpolate(pictures, size=(224, 224), mode="bicubic", align_corners=True)

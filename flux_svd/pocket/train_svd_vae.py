@@ -61,6 +61,7 @@ class VaeTask:
     name = "svd-vae"
     learning_rate = 2e-3
     average = 0.995
+    matrices = ()
 
     def __init__(self, teacher: AutoencoderKL, vae: AutoencoderKLTemporalDecoder, device: torch.device) -> None:
         self.teacher = teacher.eval().requires_grad_(False).to(device)
