@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class LineTask:
         torch.manual_seed(0)
         self.line = nn.Linear(1, 1)
         self.modules: dict[str, nn.Module] = {"line": self.line}
-        self.matrices = [self.line.weight] if muon else []
+        self.matrices: Sequence[nn.Parameter] = [self.line.weight] if muon else []
 
     def loss(self, luck: Luck, done: float) -> Tensor:
         x = torch.randn(16, 1, generator=luck.noise) + luck.words.random()
