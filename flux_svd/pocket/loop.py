@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ class Task(Protocol):
     modules: dict[str, nn.Module]  # the trained ones
     learning_rate: float
     average: float  # decay of the moving average of weights, per step
+    matrices: Sequence[nn.Parameter]  # trained by Muon, (out, in, …); all others by AdamW
 
     def loss(self, luck: Luck, done: float) -> Tensor:
         """Return the loss of one fresh batch; `done` is the share of the training that is over, 0..1."""
@@ -51,27 +52,36 @@ class Training:
     step: int = 0
     seconds: float = 0.0
     running_loss: float = 0.0
-    optimizer: torch.optim.Optimizer = field(init=False)
+    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
     averages: dict[str, dict[str, Tensor]] = field(init=False)
 
     def __post_init__(self) -> None:
         parameters = [p for m in self.task.modules.values() for p in m.to(self.device).parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            parameters, lr=self.task.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-        )
+        apart = {id(matrix) for matrix in self.task.matrices}
+        rest = [parameter for parameter in parameters if id(parameter) not in apart]
+        rate = self.task.learning_rate
+        self.optimizers = {"optimizer": torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)}
+        self._flat = [nn.Parameter(matrix.detach().flatten(1)) for matrix in self.task.matrices]  # Muon takes two dimensions only
+        if self._flat:  # steps as long as AdamW's, so that one learning rate serves both
+            self.optimizers["muon"] = torch.optim.Muon(self._flat, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
         self.averages = {name: _copied(module) for name, module in self.task.modules.items()}
 
     def advance(self, done: float) -> None:
         """Do one step at the share `done` (0..1) of the whole training."""
         begun = self._clock()
         rate = self.task.learning_rate * min(1.0, (self.step + 1) / 100) * decayed(done)
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers.values() for group in optimizer.param_groups):
             group["lr"] = rate
         loss = self.task.loss(self.luck, done)
-        self.optimizer.zero_grad(set_to_none=True)
+        for module in self.task.modules.values():
+            module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
-        self.optimizer.step()
+        torch.nn.utils.clip_grad_norm_([p for m in self.task.modules.values() for p in m.parameters()], 1.0)
+        for flat, matrix in zip(self._flat, self.task.matrices, strict=True):
+            flat.data = matrix.data.flatten(1)  # the same memory; saving in another precision gives weights a new one
+            flat.grad = None if matrix.grad is None else matrix.grad.flatten(1)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
         self._average_weights()
         value = float(loss.detach())
         self.running_loss = value if self.step == 0 else 0.98 * self.running_loss + 0.02 * value
@@ -109,7 +119,7 @@ class Training:
             "running_loss": self.running_loss,
             "modules": {name: module.state_dict() for name, module in self.task.modules.items()},
             "averages": self.averages,
-            "optimizer": self.optimizer.state_dict(),
+            **{name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "words": self.luck.words.getstate(),
             "noise": self.luck.noise.get_state(),
         }
@@ -125,7 +135,8 @@ class Training:
         for name, module in self.task.modules.items():
             module.load_state_dict(state["modules"][name])
             self.averages[name] = {key: value.to(self.device) for key, value in state["averages"][name].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])
         version, numbers, gauss = state["words"]
         self.luck.words.setstate((version, tuple(numbers), gauss))
         self.luck.noise.set_state(state["noise"])

@@ -18,7 +18,7 @@ from torch import Tensor
 from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, Way, in_time_of, seeded_noise
 from flux_svd.pocket.judge_films import to_picture, transition_recipe
 
-LEAST_SIGMA = 0.7  # below it the way is settled: a frame in the wrong place stays there
+LEAST_SIGMA = 0.5  # below it the way is settled: a frame in the wrong place stays there
 _METHODS = ("bidirectional", "bidirectional", "bidirectional", "vibid", "fusion")
 STEPS = range(8, 17)
 
@@ -79,11 +79,11 @@ def roll_out(recorder: _Recorder, film: TrueFilm, luck: random.Random) -> list[S
     """Return the states of one sampling between the film's ends, down to `LEAST_SIGMA`; method, steps and noise by chance."""
     recipe = transition_recipe(luck.getrandbits(32), luck.choice(STEPS), method=luck.choice(_METHODS), frames=len(film.latents))
     noise = seeded_noise(recipe.seed)
-    pixels = (1, *film.ends.shape[1:])
-    start, end = (
-        recorder.encode_keyframe(to_picture(one.cpu()), recipe.noise_aug_strength, noise("augmentation", pixels).to(one.device))
-        for one in film.ends
-    )
+    augmentation = noise("augmentation", (1, *film.ends.shape[1:])).to(film.ends.device)
+    with torch.autocast(film.ends.device.type, enabled=False):  # as when the model is used: whitened embeddings need float32
+        start, end = (
+            recorder.encode_keyframe(to_picture(one.cpu()), recipe.noise_aug_strength, augmentation) for one in film.ends
+        )
     recorder.asked = []
     recorder.scheduler.set_timesteps(recipe.steps)
     until = sum(sigma >= LEAST_SIGMA for sigma in recorder.scheduler.sigmas.tolist())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class ClipTask:
     name = "clip"
     learning_rate = 1e-3
     average = 0.99
+    matrices: Sequence[nn.Parameter] = ()
 
     def __init__(self, model: Any, tokenizer: Any, device: torch.device, *, batch: int = 128) -> None:
         self.model, self.tokenizer, self.device, self.batch = model.train(), tokenizer, device, batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ class FluxTask:
     name = "flux"
     learning_rate = 6e-4
     average = 0.995
+    matrices: Sequence[nn.Parameter] = ()
 
     def __init__(self, pipeline: FluxPipeline, device: torch.device, *, batch: int = 64, capacity: int = 8192) -> None:
         self.pipeline, self.device, self.batch = pipeline, device, batch

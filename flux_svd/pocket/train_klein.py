@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -219,6 +220,7 @@ class KleinTask:
     name = "klein"
     learning_rate = 8e-4
     average = 0.995
+    matrices: Sequence[nn.Parameter] = ()
 
     def __init__(
         self, pipeline: Flux2KleinPipeline, teacher: FluxPipeline, device: torch.device, *, capacity: int = 1024

@@ -1,4 +1,4 @@
-"""Train the UNet and image encoder of pocket-svd: films of one object that goes straight from one place to another.
+"""Train the UNet of pocket-svd: films of one object that goes straight from one place to another.
 
 The conditioning is that of StableVideoDiffusionPipeline, so that the two-ended sampler finds in pocket-svd what it finds
 in the full-size model: the unscaled latents of the first frame in the channels, its CLIP embedding in the cross-attention,
@@ -8,6 +8,7 @@ in the full-size model: the unscaled latents of the first frame in the channels,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,23 +22,28 @@ from diffusers import (
 )
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
+from flux_svd.pocket.eyes import resized_for_encoder
 from flux_svd.pocket.loop import Luck
 from flux_svd.pocket.painter import Strokes, between, object_cells, paint, sample_paths
 from flux_svd.pocket.rollouts import State, TrueFilm, make_recorder, roll_out
 from flux_svd.pocket.train_svd_vae import FILM_FRAMES, HEIGHT, WIDTH, flatten_convolutions
 
-SIGMA_MIN, SIGMA_MAX = 0.02, 80.0  # latents have a deviation of one: at 80 not even a film's mean colour shows
+# Latents have a deviation of one: at 30 nothing of an object shows, and a film's colour is known from its picture. From 80 half
+# of ten steps would be gone before anything is decided.
+SIGMA_MIN, SIGMA_MAX = 0.02, 30.0
 NOISE_AUG_STRENGTH = 0.02  # StableVideoDiffusionPipeline's default
 # Errors on and about the object count more: it covers a twentieth of a frame. A weight that does not depend on the noise
 # leaves the best answer as it is.
 OBJECT_WEIGHT = 5.0
 POOL_FRAMES = 25  # a stored film; shorter ones are cut from it
 _FIRST_FILMS = 400  # painted before the first step; one more in every fourth
-ROLLED = 0.6  # of the batches are states of the sampler's own; see `rollouts`
+# Of the batches are states of the sampler's own (see `rollouts`): few in the first half, where the model learns to draw.
+ROLLED_EARLY, ROLLED = 0.25, 0.6
 ROLLOUTS = 4  # films sampled at a time, so that the states of a batch are of several
-_REUSED = 2  # times each state is trained on
+_REUSED = 3  # times each state is trained on
+_DROPPED = 0.12  # of the conditions
 _LATENT_AUG = 0.05  # what that noise on the picture, and another encoder, do to the latents
 
 
@@ -53,28 +59,13 @@ def make_unet() -> UNetSpatioTemporalConditionModel:
         addition_time_embed_dim=32,
         projection_class_embeddings_input_dim=96,
         layers_per_block=1,
-        cross_attention_dim=64,
+        cross_attention_dim=128,  # as wide as the eyes
         num_attention_heads=2,
         num_frames=FILM_FRAMES,
     )
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
     return unet
-
-
-def make_image_encoder() -> CLIPVisionModelWithProjection:
-    """Return a new image encoder; 224 is the size that the pipeline resizes every picture to."""
-    return CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=224,
-            patch_size=32,
-            projection_dim=64,
-        )
-    )
 
 
 def make_scheduler() -> EulerDiscreteScheduler:
@@ -93,6 +84,30 @@ def make_scheduler() -> EulerDiscreteScheduler:
         sigma_min=SIGMA_MIN,
         sigma_max=SIGMA_MAX,
     )
+
+
+@torch.no_grad()
+def take_over(
+    unet: UNetSpatioTemporalConditionModel, seen: CLIPVisionModelWithProjection, eyes: CLIPVisionModelWithProjection
+) -> dict[str, Tensor]:
+    """Return the weights of `unet`, which was trained with the image encoder `seen`, for `make_unet` and its new `eyes`.
+
+    With one key only the values of the cross-attention count: they are fitted to give for the new embedding what they gave
+    for the old one, as far as that is linear in it (.71 of its variance; the UNet's loss stayed the same to .01).
+    """
+    luck = Luck.from_seed(0)
+    films = [sample_paths(50, luck.words, luck.noise)[0] for _ in range(30)]
+    pictures = [resized_for_encoder(paint(film, WIDTH, HEIGHT)) for film in films]
+    old, new = (torch.cat([encoder(some).image_embeds for some in pictures]) for encoder in (seen, eyes))
+    known = torch.cat([new, torch.ones(len(new), 1)], dim=1)  # (1500, 129)
+    fitted = torch.linalg.solve(known.T @ known + torch.eye(known.shape[1]), known.T @ old)  # (129, d)
+    state, fresh = unet.state_dict(), make_unet().state_dict()
+    for name in [name for name in state if "attn2.to_v" in name]:
+        out = name.replace("to_v.weight", "to_out.0.")
+        state[out + "bias"] = state[out + "bias"] + state[out + "weight"] @ (state[name] @ fitted[-1])
+        state[name] = state[name] @ fitted[:-1].T
+        state[name.replace("to_v", "to_k")] = fresh[name.replace("to_v", "to_k")]
+    return state
 
 
 class PlainAttention:
@@ -173,7 +188,7 @@ class Batch:
         noisy, clean: (n, frames, 8, 12, 20), scaled; noisy in sigma space.
         sigma: (n,).
         condition: (n, 1, 8, 12, 20), unscaled.
-        embedding: (n, 1, 64).
+        embedding: (n, 1, 128).
         ids: (n, 3).
         cells: (n, frames, 12, 20).
     """
@@ -192,16 +207,27 @@ class FilmTask:
     """EDM v-prediction on films, with SVD's conditioning, 12 % of it dropped."""
 
     name = "svd"
-    learning_rate = 1e-3
+    learning_rate = 3e-4  # at 1e-3 Muon shook carried weights: .88 at σ = .57 where they had .57
     average = 0.995
 
-    def __init__(self, teacher: AutoencoderKL, device: torch.device, *, batch: int = 4, capacity: int = 3000) -> None:
-        self.unet, self.image_encoder, self.device, self.batch = make_unet(), make_image_encoder(), device, batch
+    def __init__(
+        self,
+        teacher: AutoencoderKL,
+        eyes: CLIPVisionModelWithProjection,
+        device: torch.device,
+        *,
+        batch: int = 4,
+        capacity: int = 3000,
+    ) -> None:
+        self.unet, self.device, self.batch = make_unet(), device, batch
+        self.image_encoder = eyes.eval().requires_grad_(False).to(device)
         flatten_convolutions(self.unet)
         self.unet.set_attn_processor(PlainAttention())
         self.scale = float(teacher.config.scaling_factor)
         self.pool = FilmPool(teacher, capacity, device)
-        self.modules: dict[str, nn.Module] = {"unet": self.unet, "image_encoder": self.image_encoder}
+        self.modules: dict[str, nn.Module] = {"unet": self.unet}
+        outer = {id(layer.weight) for layer in (self.unet.conv_in, self.unet.conv_out)}
+        self.matrices: Sequence[nn.Parameter] = [p for p in self.unet.parameters() if p.ndim > 1 and id(p) not in outer]
         self.vae: AutoencoderKLTemporalDecoder | AutoencoderKL = teacher
         self.recorder = make_recorder(
             unet=self.unet,
@@ -217,7 +243,8 @@ class FilmTask:
         if not self.pool.filled or luck.words.random() < 0.25:
             self.pool.add(1 if self.pool.filled else min(_FIRST_FILMS, len(self.pool.latents)), luck)
         with torch.autocast(self.device.type, torch.bfloat16):
-            batch = self._rolled(luck) if luck.words.random() < ROLLED else self._noised(luck)
+            rolled = luck.words.random() < (ROLLED_EARLY if done < 0.5 else ROLLED)
+            batch = self._rolled(luck) if rolled else self._noised(luck)
             sigma = batch.sigma.view(-1, 1, 1, 1, 1)
             kept = batch.kept.view(-1, 1, 1, 1, 1)
             condition = (batch.condition * kept).expand(-1, batch.noisy.shape[1], -1, -1, -1)
@@ -257,11 +284,17 @@ class FilmTask:
             clean,
             sigma,
             latents[:, :1] + _LATENT_AUG * normal(n, 1, *latents.shape[2:]),
-            self.image_encoder(resized_for_encoder(firsts)).image_embeds.unsqueeze(1),
+            self._seen(firsts),
             ids.to(self.device),
             torch.stack([film.cells for film in films]),
-            (torch.rand(n, generator=luck.noise) > 0.12).float().to(self.device),
+            self._kept(n, luck),
         )
+
+    @torch.no_grad()
+    def _seen(self, pictures: Tensor) -> Tensor:
+        """Return the embeddings (n, 1, 128) of pictures (n, 3, 96, 160), in float32: whitening blows rounding up."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.image_encoder(resized_for_encoder(pictures)).image_embeds.unsqueeze(1)  # type: ignore[no-any-return]
 
     def _rolled(self, luck: Luck) -> Batch:
         """Return states of the sampler as the model makes them now."""
@@ -280,8 +313,12 @@ class FilmTask:
             torch.stack([state.clip for state in states]),
             torch.stack([state.ids for state in states]).to(self.device),
             torch.stack([state.cells for state in states]),
-            torch.ones(n, device=self.device),
+            self._kept(n, luck),
         )
+
+    def _kept(self, n: int, luck: Luck) -> Tensor:
+        """Return which conditions are shown (n,); the sampler also asks without one, of its own states too."""
+        return (torch.rand(n, generator=luck.noise) > _DROPPED).float().to(self.device)
 
     def save(self, folder: Path) -> None:
         """Write a folder for StableVideoDiffusionPipeline.from_pretrained, float16."""
@@ -313,7 +350,3 @@ def _film_length(luck: Luck) -> int:
 def _processor() -> CLIPImageProcessor:
     return CLIPImageProcessor(do_resize=False, do_center_crop=False, do_rescale=False, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
-
-def resized_for_encoder(pictures: Tensor) -> Tensor:
-    """Return pictures (n, 3, h, w) at 224 × 224 as StableVideoDiffusionPipeline enlarges them, still in −1..1."""
-    return nn.functional.interpolate(pictures, size=(224, 224), mode="bicubic", align_corners=True)

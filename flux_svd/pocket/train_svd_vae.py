@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import MethodType
 
@@ -61,6 +62,7 @@ class VaeTask:
     name = "svd-vae"
     learning_rate = 2e-3
     average = 0.995
+    matrices: Sequence[nn.Parameter] = ()
 
     def __init__(self, teacher: AutoencoderKL, vae: AutoencoderKLTemporalDecoder, device: torch.device) -> None:
         self.teacher = teacher.eval().requires_grad_(False).to(device)

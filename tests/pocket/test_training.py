@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import _resize_with_antialiasing
 from torch import Tensor, nn
 
+from flux_svd.pocket.eyes import carried_tower, resized_for_encoder
 from flux_svd.pocket.figures import as_json, mean, share, table
 from flux_svd.pocket.loop import Luck, Training, decayed, train
 from flux_svd.pocket.rollouts import LEAST_SIGMA, roll_out
@@ -28,7 +30,6 @@ from flux_svd.pocket.train_svd import (
     PlainAttention,
     make_scheduler,
     make_unet,
-    resized_for_encoder,
     sample_sigmas,
 )
 from flux_svd.pocket.train_svd_vae import VaeTask, flatten_convolutions, make_vae
@@ -44,10 +45,11 @@ class LineTask:
     learning_rate = 0.1
     average = 0.9
 
-    def __init__(self) -> None:
+    def __init__(self, *, muon: bool = False) -> None:
         torch.manual_seed(0)
         self.line = nn.Linear(1, 1)
         self.modules: dict[str, nn.Module] = {"line": self.line}
+        self.matrices: Sequence[nn.Parameter] = [self.line.weight] if muon else []
 
     def loss(self, luck: Luck, done: float) -> Tensor:
         x = torch.randn(16, 1, generator=luck.noise) + luck.words.random()
@@ -58,10 +60,10 @@ class LineTask:
         torch.save(self.line.state_dict(), folder / "line.pt")
 
 
-def run_line(folder: Path, *stops: int) -> list[str]:
+def run_line(folder: Path, *stops: int, muon: bool) -> list[str]:
     said: list[str] = []
     for stop in stops:  # each stop is a new process in effect: everything comes back from the folder
-        training = Training(LineTask(), Luck.from_seed(3), CPU)
+        training = Training(LineTask(muon=muon), Luck.from_seed(3), CPU)
         if (folder / "state.pt").exists():
             training.load_state(folder / "state.pt")
         for _ in range(stop - training.step):
@@ -72,12 +74,23 @@ def run_line(folder: Path, *stops: int) -> list[str]:
     return said
 
 
-def test_a_resumed_training_equals_an_unbroken_one(tmp_path: Path) -> None:
-    broken, unbroken = run_line(tmp_path / "a", 30, 60), run_line(tmp_path / "b", 60)
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_resumed_training_equals_an_unbroken_one(tmp_path: Path, muon: bool) -> None:
+    broken, unbroken = run_line(tmp_path / "a", 30, 60, muon=muon), run_line(tmp_path / "b", 60, muon=muon)
     assert broken[-1] == unbroken[-1]
     states = [torch.load(tmp_path / name / "state.pt", weights_only=True) for name in "ab"]
     for one, other in zip(states[0]["averages"]["line"].values(), states[1]["averages"]["line"].values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_muon_moves_the_weights_themselves_also_after_they_were_saved_in_half_precision(tmp_path: Path) -> None:
+    task = LineTask(muon=True)
+    training = Training(task, Luck.from_seed(3), CPU)
+    for _ in range(2):  # the second time the weights lie in new memory
+        before = task.line.weight.detach().clone()
+        training.advance(0.0)
+        assert not torch.equal(task.line.weight, before)
+        task.line.to(torch.float16).to(torch.float32)
 
 
 def test_a_training_ends_at_its_steps_and_writes_state_and_model(tmp_path: Path) -> None:
@@ -111,6 +124,11 @@ def teacher() -> Any:
     return AutoencoderKL.from_pretrained(WEIGHTS / "pocket-flux" / "vae", dtype=torch.float32)
 
 
+@pytest.fixture(scope="module")
+def eyes() -> Any:
+    return carried_tower(load_clip(WEIGHTS / "pocket-clip")[0].visual)
+
+
 def losses(task: Any, steps: int) -> list[float]:
     training = Training(task, Luck.from_seed(1), CPU)
     values = []
@@ -133,8 +151,8 @@ def test_flux_trains_from_nothing_and_saves_what_fluxpipeline_loads(tmp_path: Pa
     assert values[0] == pytest.approx(2.0, abs=0.6)  # a zero prediction against noise − latents, each of variance one
 
 
-def test_svd_trains_and_saves_what_the_stock_pipeline_loads(tmp_path: Path, teacher: Any) -> None:
-    task = FilmTask(teacher, CPU, batch=1, capacity=2)
+def test_svd_trains_and_saves_what_the_stock_pipeline_loads(tmp_path: Path, teacher: Any, eyes: Any) -> None:
+    task = FilmTask(teacher, eyes, CPU, batch=1, capacity=2)
     losses(task, 2)
     task.vae = make_vae(float(teacher.config.scaling_factor))
     task.save(tmp_path)
@@ -167,7 +185,7 @@ def test_plain_attention_computes_what_diffusers_does() -> None:
     unet = make_unet().eval()
     nn.init.normal_(unet.conv_out.weight, std=0.02)
     noise = torch.Generator().manual_seed(0)
-    film, embedding = torch.randn(1, 5, 16, 12, 20, generator=noise), torch.randn(1, 1, 64, generator=noise)
+    film, embedding = torch.randn(1, 5, 16, 12, 20, generator=noise), torch.randn(1, 1, 128, generator=noise)
     answers = []
     for processor in (PlainAttention(), AttnProcessor2_0()):
         unet.set_attn_processor(processor)
@@ -209,11 +227,11 @@ def test_pool_forgets_the_oldest_film_and_plays_films_backwards_too(teacher: Any
 
 
 def test_states_of_the_sampler_are_in_the_time_of_their_way_with_the_true_film_as_answer(
-    teacher: Any, monkeypatch: pytest.MonkeyPatch
+    teacher: Any, eyes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flux_svd.pocket.rollouts.STEPS", range(4, 5))
     luck = Luck.from_seed(0)
-    task = FilmTask(teacher, CPU, capacity=2)
+    task = FilmTask(teacher, eyes, CPU, capacity=2)
     task.pool.add(1, luck)
     film = task.pool.draw(14, luck)
     states = roll_out(task.recorder, film, luck.words)
@@ -229,13 +247,13 @@ def test_states_of_the_sampler_are_in_the_time_of_their_way_with_the_true_film_a
     assert max(state.sigma for state in states) == pytest.approx(SIGMA_MAX)
 
 
-def test_a_batch_of_states_and_a_batch_of_true_films_both_teach(teacher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_of_states_and_a_batch_of_true_films_both_teach(teacher: Any, eyes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     luck = Luck.from_seed(0)
-    task = FilmTask(teacher, CPU, batch=2, capacity=2)
+    task = FilmTask(teacher, eyes, CPU, batch=2, capacity=2)
     monkeypatch.setattr("flux_svd.pocket.train_svd.ROLLOUTS", 1)
     monkeypatch.setattr("flux_svd.pocket.rollouts.STEPS", range(4, 5))
     for rolled in (0.0, 1.0):
-        monkeypatch.setattr("flux_svd.pocket.train_svd.ROLLED", rolled)
+        monkeypatch.setattr("flux_svd.pocket.train_svd.ROLLED_EARLY", rolled)
         task.unet.zero_grad()
         task.loss(luck, 0.0).backward()
         assert float(task.unet.conv_out.weight.grad.abs().sum()) > 0  # type: ignore[union-attr]
