@@ -233,7 +233,7 @@ def test_klein_trains_from_nothing_and_saves_what_its_pipeline_loads(
     kept.set_progress_bar_config(disable=True)
     assert not kept.config.is_distilled
     shown = [Image.new("RGB", (160, 96), "red")]
-    one = draw_klein(kept, "the same object at the left", shown, (160, 96), 2, 3.0, seed=1)
+    [one] = draw_klein(kept, ["the same object at the left"], shown, (160, 96), 2, 3.0, seeds=[1])
     assert one.shape == (96, 160, 3)
     kept.scheduler.set_timesteps(sigmas=[1.0, 0.5], mu=1.95)  # what Flux2KleinPipeline would shift by
     assert kept.scheduler.sigmas[1].item() == pytest.approx(SHIFT * 0.5 / (1 + (SHIFT - 1) * 0.5))
