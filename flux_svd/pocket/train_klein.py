@@ -33,7 +33,7 @@ CAPTIONS = 64  # of a batch of words alone
 BATCHES = {0: 32, 1: 20, 2: 14}  # pictures of a batch by how many references each has: about equally long to compute
 CHANCES = {0: 0.5, 1: 0.35, 2: 0.15}
 READING = 0.04  # share of the training in which only the text encoder learns, to say what pocket-flux's says
-ALONE = 0.12  # share of the training in which nothing is shown yet
+ALONE = 0.3  # share of the training in which nothing is shown yet
 HINTED = 0.8  # share of the training at whose end the hints have faded
 HINTS, TOLD = 0.3, 0.1  # weight of the hints at first, and of what words mean, beside the velocity
 READ = 2  # blocks after which the picture's tokens are to know what is meant where pictures are shown: those are read first
@@ -157,7 +157,7 @@ class KleinTask:
         pool = luck.words.choice(self.pools[references])
         while pool.filled < pool.capacity:
             pool.add(min(16, pool.capacity // NOISINGS), luck)
-        pool.add(4, luck)
+        pool.add(2, luck)
         lesson = pool.draw(BATCHES[references], luck)
         velocity = self._velocity(lesson, pool)
         weight = 1 + (OBJECT_WEIGHT - 1) * lesson.cells.unsqueeze(2)  # (n, tokens, 1)
