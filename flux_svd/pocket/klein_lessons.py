@@ -68,7 +68,7 @@ class Lesson:
         noisy: latents (n, tokens, 32) at `sigma` (n, 1, 1); `velocity`: the teacher's answer.
         shown: latents of the references (n, references · tokens, 32).
         words: what the student reads; `code` (n, CODE): what they mean; `shown_code` (n, references, CODE).
-        cells: (n, tokens), 1 where the picture has its object.
+        cells: (n, tokens), 1 where the picture has its object; `shown_cells` (n, references, tokens) the same.
         picture: the teacher's tokens after each block, (blocks, n, tokens, channels), after the embedder first; `told` the same
             of its words, each at the place where the student reads it.
     """
@@ -80,6 +80,7 @@ class Lesson:
     code: Tensor
     shown_code: Tensor
     cells: Tensor
+    shown_cells: Tensor
     picture: Tensor
     told: Tensor
     words: list[str]
@@ -123,7 +124,7 @@ class LessonPool:
         each = 1 + self.references
         strokes = strokes_of(scenes, luck.noise).to(self.device)
         painted = paint(strokes, self.width, self.height)
-        cells = object_cells(painted[::each], strokes.background[::each], 16).flatten(1).float()
+        cells = object_cells(painted, strokes.background, 16).flatten(1).float().view(wishes, each, -1)
         with torch.autocast(self.device.type, torch.bfloat16):
             latents = self.teacher.vae.encode(painted).latent_dist.mode().float()
         latents = (latents - self.teacher.vae.config.shift_factor) * self.teacher.vae.config.scaling_factor
@@ -145,7 +146,8 @@ class LessonPool:
             "shown": packed[:, 1:].flatten(1, 2).repeat_interleave(NOISINGS, dim=0),
             "code": code * ~torch.tensor(untold).view(-1, 1),
             "shown_code": codes[:, 1:].repeat_interleave(NOISINGS, dim=0),
-            "cells": cells.repeat_interleave(NOISINGS, dim=0),
+            "cells": cells[:, 0].repeat_interleave(NOISINGS, dim=0),
+            "shown_cells": cells[:, 1:].repeat_interleave(NOISINGS, dim=0),
             "picture": torch.stack(self.states.picture, dim=1).half(),
             # The student's words begin a place later, behind the chat template's first token.
             "told": torch.stack(self.states.words, dim=1).roll(1, dims=2).half(),
