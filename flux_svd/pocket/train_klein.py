@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from flux_svd.pocket.klein_lessons import CODE, NOISINGS, Lesson, LessonPool, St
 from flux_svd.pocket.klein_modulation import CODE_SIZE, HEAD, HEADS, OLD, WORDS_CODE_SIZE
 from flux_svd.pocket.klein_start import take_over
 from flux_svd.pocket.loop import Luck
-from flux_svd.pocket.train_flux import OBJECT_WEIGHT, SHIFT, SIZES_TRAINED, encoded_words
-from flux_svd.pocket.world import EDIT_WORDS, VOCABULARY, caption, sample_scene
+from flux_svd.pocket.train_flux import OBJECT_WEIGHT, SHIFT, SIZES_TRAINED, PicturePool, encoded_words
+from flux_svd.pocket.world import ALL_TOLD, EDIT_WORDS, VOCABULARY, caption, sample_scene
 
 PROMPT_TOKENS = 32
 TEXT_LAYERS = (1, 2, 3)  # hidden states that are read, of four layers: the large ones read 9, 18, 27 of 36
 CAPTIONS = 64  # of a batch of words alone
+LOOKED = 64  # pictures of a batch to be recognised alone
+LOOKS = 0.5  # share of such batches once pictures are shown
 BATCHES = {0: 32, 1: 20, 2: 14}  # pictures of a batch by how many references each has: about equally long to compute
 CHANCES = {0: 0.3, 1: 0.5, 2: 0.2}
 READING = 0.04  # share of the training in which only the text encoder learns, to say what pocket-flux's says
@@ -37,6 +40,7 @@ ALONE = 0.2  # share of the training in which nothing is shown yet
 HINTED = 0.8  # share of the training at whose end the hints have faded
 HINTS, TOLD, SHOWN = 0.3, 0.1, 1.0  # weights at first beside the velocity: hints, what captions mean, what is meant of pictures
 READ = 2  # blocks after which the words are to know what is meant of the pictures shown, and one more for the picture's tokens
+_MEANT = ("it", "the same object", "the first object", "keep the object")  # words for what is shown as it is
 _SPECIALS = ("<pad>", "<unk>", "<|im_start|>", "<|im_end|>")
 _CHAT = "{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}"
 
@@ -143,6 +147,7 @@ class KleinTask:
             references: [LessonPool(teacher, seen, size, references, capacity, device) for size in SIZES_TRAINED]
             for references in BATCHES
         }
+        self.sights = [PicturePool(teacher.vae, size, capacity, device) for size in SIZES_TRAINED]
         self.states = States(pipeline.transformer)
         self.modules: dict[str, nn.Module] = {
             "transformer": pipeline.transformer.train(),
@@ -153,6 +158,8 @@ class KleinTask:
         """Return the distance to the teacher on one batch of one size and one number of references."""
         if done < READING:
             return self._missed_words(luck)
+        if done >= ALONE and luck.words.random() < LOOKS:
+            return self._missed_at_sight(luck)
         references = luck.words.choices(list(CHANCES), list(CHANCES.values()))[0] if done >= ALONE else 0
         pool = luck.words.choice(self.pools[references])
         while pool.filled < pool.capacity:
@@ -179,6 +186,36 @@ class KleinTask:
             words = self.pipeline.transformer.context_embedder(self._read(captions)[0])
         code = torch.tensor([scene_code(scene) for scene in scenes], device=self.device)
         return _missed_code(words, code, WORDS_CODE_SIZE) + _missed_told(words, told.float().roll(1, dims=1))
+
+    def _missed_at_sight(self, luck: Luck) -> Tensor:
+        """Return how far words and objects are, where pictures shown are read, from knowing what is in them.
+
+        Three times as many pictures as wishes in the same time: no teacher, no target, and only the blocks that read.
+        """
+        pool = luck.words.choice(self.sights)
+        while len(pool.scenes) < len(pool.latents):
+            pool.add(min(16, len(pool.latents) - len(pool.scenes)), luck)
+        pool.add(16, luck)
+        shown, cells, scenes = pool.draw(LOOKED, luck)
+        code = torch.tensor([scene_code(replace(scene, says=ALL_TOLD)) for scene in scenes], device=self.device)
+        sigma = torch.rand(LOOKED, generator=luck.noise).to(self.device)
+        model = self.pipeline.transformer
+        with torch.autocast(self.device.type, torch.bfloat16), PlainAttention():
+            embeds, text_ids = self._read([luck.words.choice(_MEANT) for _ in scenes])
+            ids = self.pipeline._prepare_image_ids([torch.empty(1, 1, pool.height // 16, pool.width // 16)]).to(self.device)
+            rotary = [torch.cat(both) for both in zip(model.pos_embed(text_ids[0]), model.pos_embed(ids[0]), strict=True)]
+            time = model.time_guidance_embed(sigma * 1000, None)
+            words, picture = model.context_embedder(embeds), model.x_embedder(shown)
+            for block in model.transformer_blocks:
+                words, picture = block(
+                    hidden_states=picture,
+                    encoder_hidden_states=words,
+                    temb_mod_img=model.double_stream_modulation_img(time),
+                    temb_mod_txt=model.double_stream_modulation_txt(time),
+                    image_rotary_emb=tuple(rotary),
+                )
+        off = (picture[:, :, OLD : OLD + CODE].float() / CODE_SIZE - code.unsqueeze(1)).pow(2).mean(2)  # (n, tokens)
+        return _missed_code(words, code, WORDS_CODE_SIZE) + (off * cells).sum() / cells.sum()
 
     def _read(self, words: list[str]) -> tuple[Tensor, Tensor]:
         embeds, ids = self.pipeline.encode_prompt(

@@ -211,10 +211,24 @@ def test_noised_pictures_mislead_about_the_shape_alone() -> None:
     assert sum(one == scene for one in seen) > 80  # half of them, and a sixth of the others by chance
 
 
+def test_pictures_shown_alone_teach_the_blocks_that_read_and_no_other(
+    untrained: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS", 1.0)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKED", 4)
+    task = KleinTask(untrained, teacher, torch.device("cpu"), capacity=16)
+    model = untrained.transformer
+    model.zero_grad()
+    task.loss(Luck.from_seed(2), 0.5).backward()
+    assert all(float(block.attn.to_v.weight.grad.abs().sum()) > 0 for block in model.transformer_blocks)
+    assert all(weight.grad is None for weight in model.single_transformer_blocks.parameters())
+
+
 def test_klein_trains_from_nothing_and_saves_what_its_pipeline_loads(
     tmp_path: Path, untrained: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flux_svd.pocket.train_klein.CHANCES", {1: 1.0})
+    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS", 0.0)
     monkeypatch.setattr("flux_svd.pocket.train_klein.CAPTIONS", 8)
     task = KleinTask(untrained, teacher, torch.device("cpu"), capacity=16)
     training = Training(task, Luck.from_seed(1), torch.device("cpu"))
