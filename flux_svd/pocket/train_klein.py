@@ -190,7 +190,7 @@ class KleinTask:
     def _missed_at_sight(self, luck: Luck) -> Tensor:
         """Return how far words and objects are, where pictures shown are read, from knowing what is in them.
 
-        Three times as many pictures as wishes in the same time: no teacher, no target, and only the blocks that read.
+        Three times as many as the references of wishes in the same time: no teacher, no target, and only the blocks that read.
         """
         pool = luck.words.choice(self.sights)
         while len(pool.scenes) < len(pool.latents):
