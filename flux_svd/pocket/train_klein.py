@@ -215,7 +215,8 @@ class KleinTask:
                     image_rotary_emb=tuple(rotary),
                 )
         off = (picture[:, :, OLD : OLD + CODE].float() / CODE_SIZE - code.unsqueeze(1)).pow(2).mean(2)  # (n, tokens)
-        return _missed_code(words, code, WORDS_CODE_SIZE) + (off * cells).sum() / cells.sum()
+        missed: Tensor = _missed_code(words, code, WORDS_CODE_SIZE) + (off * cells).sum() / cells.sum()
+        return missed
 
     def _read(self, words: list[str]) -> tuple[Tensor, Tensor]:
         embeds, ids = self.pipeline.encode_prompt(
