@@ -67,7 +67,7 @@ def wishes_sheet(seed: int) -> Image.Image:
     for number, kind in enumerate(kinds):
         edit = sample_edit(rng, 2 if kind in PAIR_KINDS else 1, held_out=True, kind=kind)
         shown = [painted(scene, SQUARE, noise) for scene in edit.references]
-        drawn = draw_klein(pipeline, edit.words, shown, SQUARE, steps, guidance, seed + number)
+        [drawn] = draw_klein(pipeline, [edit.words], shown, SQUARE, steps, guidance, [seed + number])
         rows.append([*shown, _picture(drawn)])
         words.append(edit.words)
     return sheet(rows, words, across=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,17 @@ def default_guidance(folder: Path) -> tuple[int, float]:
 
 @torch.no_grad()
 def draw_klein(
-    pipeline: Any, words: str, references: list[Image.Image], size: tuple[int, int], steps: int, guidance: float, seed: int
+    pipeline: Any,
+    words: Sequence[str],
+    references: list[Image.Image],
+    size: tuple[int, int],
+    steps: int,
+    guidance: float,
+    seeds: Sequence[int],
 ) -> NDArray[np.float32]:
-    """Return one picture (height, width, 3) in 0..1."""
+    """Return a picture for each of the words, (n, height, width, 3) in 0..1, all of the same references."""
     drawn = pipeline(
-        prompt=words,
+        prompt=list(words),
         image=references or None,
         width=size[0],
         height=size[1],
@@ -57,11 +64,11 @@ def draw_klein(
         guidance_scale=guidance,
         max_sequence_length=PROMPT_TOKENS,
         text_encoder_out_layers=TEXT_LAYERS,
-        generator=torch.Generator().manual_seed(seed),
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         output_type="np",
     )
-    picture: NDArray[np.float32] = drawn.images[0]
-    return picture
+    pictures: NDArray[np.float32] = drawn.images
+    return pictures
 
 
 def judge_edits(
@@ -81,7 +88,7 @@ def judge_edits(
     for number, (edit, target) in enumerate(zip(edits, targets, strict=True)):
         size = SIZES_TRAINED[number // len(chosen) % len(SIZES_TRAINED)]
         shown = [painted(scene, size, noise) for scene in edit.references]
-        drawn = draw_klein(pipeline, edit.words, shown, size, steps, guidance, seed * 100_003 + number)
+        [drawn] = draw_klein(pipeline, [edit.words], shown, size, steps, guidance, [seed * 100_003 + number])
         _count(hits, edit, target, drawn)
     return [share(name, hits[name]) for name in sorted(hits)]
 

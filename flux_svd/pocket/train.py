@@ -59,7 +59,7 @@ def make_task(name: str, device: torch.device, *, fresh: bool = False) -> Task:
         flux = FluxPipeline.from_pretrained(WEIGHTS / "pocket-flux", dtype=torch.float32)
         carried = WEIGHTS / "pocket-klein"
         new = fresh or not carried.exists()
-        pipeline = make_klein(flux.vae) if new else Flux2KleinPipeline.from_pretrained(carried, dtype=torch.float32)
+        pipeline = make_klein(flux) if new else Flux2KleinPipeline.from_pretrained(carried, dtype=torch.float32)
         return KleinTask(pipeline, flux, device)
     teacher = AutoencoderKL.from_pretrained(WEIGHTS / "pocket-flux" / "vae", dtype=torch.float32)
     if name == "svd-vae":

@@ -162,8 +162,8 @@ def predict_velocity(pipeline: Any, noisy: Tensor, sigma: Tensor, prompts: list[
     device = noisy.device
     width, height = size
     with torch.autocast(device.type, torch.bfloat16):
-        embeds = pipeline.text_encoder_2(_tokens(pipeline.tokenizer_2, prompts, device))[0]
-        pooled = pipeline.text_encoder(_tokens(pipeline.tokenizer, prompts, device)).pooler_output
+        embeds = encoded_words(pipeline, prompts)
+        pooled = pooled_words(pipeline, prompts)
         velocity: Tensor = pipeline.transformer(
             hidden_states=noisy,
             timestep=sigma.flatten(),
@@ -175,6 +175,18 @@ def predict_velocity(pipeline: Any, noisy: Tensor, sigma: Tensor, prompts: list[
             return_dict=False,
         )[0]
     return velocity.float()
+
+
+def encoded_words(pipeline: Any, prompts: list[str]) -> Tensor:
+    """Return what the attention reads of the prompts, (n, 32, 128)."""
+    embeds: Tensor = pipeline.text_encoder_2(_tokens(pipeline.tokenizer_2, prompts, pipeline.text_encoder_2.device))[0]
+    return embeds
+
+
+def pooled_words(pipeline: Any, prompts: list[str]) -> Tensor:
+    """Return what the modulation reads of the prompts, (n, 128)."""
+    pooled: Tensor = pipeline.text_encoder(_tokens(pipeline.tokenizer, prompts, pipeline.text_encoder.device)).pooler_output
+    return pooled
 
 
 def _tokens(tokenizer: Any, prompts: list[str], device: torch.device) -> Tensor:

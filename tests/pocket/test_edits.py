@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from dataclasses import replace
@@ -15,20 +16,33 @@ from PIL import Image
 
 from flux_svd.pocket.edits import KINDS, PAIR_KINDS, sample_edit
 from flux_svd.pocket.judge_klein import ASKED, draw_klein
+from flux_svd.pocket.klein_lessons import CODE, NOISINGS, LessonPool, States, _misleading, scene_code
+from flux_svd.pocket.klein_modulation import CODE_SIZE, OLD, TIMED, WORDS_CODE_SIZE
 from flux_svd.pocket.loop import Luck, Training
 from flux_svd.pocket.painter import paint_scenes
 from flux_svd.pocket.train import WEIGHTS
 from flux_svd.pocket.train_flux import SHIFT, predict_velocity
 from flux_svd.pocket.train_klein import (
-    NOISINGS,
     PROMPT_TOKENS,
+    READING,
     KleinTask,
-    LessonPool,
-    _misleading,
+    PlainAttention,
     make_pipeline,
     make_tokenizer,
+    make_transformer,
 )
-from flux_svd.pocket.world import COLORS, EDIT_WORDS, SHAPES, VOCABULARY, Scene, is_held_out, sample_scene
+from flux_svd.pocket.world import (
+    ALL_TOLD,
+    COLORS,
+    EDIT_WORDS,
+    PLACES,
+    SHAPES,
+    SIZES,
+    VOCABULARY,
+    Scene,
+    is_held_out,
+    sample_scene,
+)
 
 NAMES = {name: name for name in ("shape", "color", "size", "background", "place")} | {"style": "outlined"}
 
@@ -77,7 +91,7 @@ def teacher() -> Any:
 
 @pytest.fixture(scope="module")
 def untrained(teacher: Any) -> Any:
-    return make_pipeline(teacher.vae)
+    return make_pipeline(teacher)
 
 
 def test_latents_of_klein_are_those_of_flux(untrained: Any, teacher: Any) -> None:
@@ -92,21 +106,28 @@ def test_latents_of_klein_are_those_of_flux(untrained: Any, teacher: Any) -> Non
     assert torch.allclose(packed, teacher._pack_latents(scaled, 4, 8, 12, 16), atol=1e-4)
 
 
-def test_the_teacher_answers_with_guidance_at_several_noise_levels(teacher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flux_svd.pocket.train_klein.MISLED", 0.0)
-    pool = LessonPool(teacher, (128, 128), 0, 2 * NOISINGS, torch.device("cpu"))
-    pool.add(2, Luck.from_seed(3))
+def pool_of(teacher: Any, size: tuple[int, int], references: int, wishes: int) -> LessonPool:
+    pool = LessonPool(teacher, States(teacher.transformer), size, references, wishes * NOISINGS, torch.device("cpu"))
+    pool.add(wishes, Luck.from_seed(3))
+    return pool
+
+
+def test_the_teacher_answers_at_several_noise_levels(teacher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flux_svd.pocket.klein_lessons.MISLED", 0.0)
+    monkeypatch.setattr("flux_svd.pocket.klein_lessons.UNTOLD", 0.0)
+    pool = pool_of(teacher, (128, 128), 0, 2)
     assert pool.filled == pool.capacity
     assert len(set(pool.words)) == 2
-    assert 0 < pool.cells.mean() < 0.5
-    clean = pool.noisy - pool.sigma * pool.velocity  # as if the answer were exact
+    kept = pool.kept
+    assert 0 < kept["cells"].mean() < 0.5
+    clean = kept["noisy"] - kept["sigma"] * kept["velocity"]  # as if the answer were exact
     away = (clean - clean[:NOISINGS].mean(dim=0)).pow(2).mean(dim=(1, 2))
     assert away[:NOISINGS].max() < away[NOISINGS:].min()  # at every noise level the same picture is meant, not another wish's
     with torch.no_grad():
-        seen = pool.noisy, pool.sigma
-        wanted, unguided = (predict_velocity(teacher, *seen, words, (128, 128)) for words in (pool.words, [""] * len(pool.words)))
-    assert torch.allclose(pool.velocity, unguided + 3.0 * (wanted - unguided), atol=0.1)  # as FluxPipeline adds them
-    assert not torch.allclose(pool.velocity, wanted, atol=0.1)
+        wanted = predict_velocity(teacher, kept["noisy"], kept["sigma"], pool.words, (128, 128))
+    assert torch.allclose(kept["velocity"], wanted, atol=0.1)
+    assert kept["picture"].shape == (2 * NOISINGS, 7, 64, OLD)  # after the embedder and six blocks
+    assert kept["told"].shape == (2 * NOISINGS, 7, 32, OLD)
 
 
 @pytest.mark.parametrize("references", [0, 1, 2])
@@ -117,18 +138,68 @@ def test_the_teacher_is_told_the_whole_target_and_the_student_the_wish(
 
     def answer(pipeline: Any, noisy: Any, sigma: Any, prompts: list[str], size: tuple[int, int]) -> Any:
         asked[:] = prompts
-        return torch.zeros_like(noisy)
+        return predict_velocity(pipeline, noisy, sigma, prompts, size)
 
-    monkeypatch.setattr("flux_svd.pocket.train_klein.predict_velocity", answer)
-    pool = LessonPool(teacher, (160, 96), references, 6 * NOISINGS, torch.device("cpu"))
-    pool.add(6, Luck.from_seed(3))
-    told, empty = asked[: len(pool.words)], asked[len(pool.words) :]
-    assert set(empty) == {""}
-    assert pool.shown.shape == (6 * NOISINGS, references * 60, 32)
-    assert (told == pool.words) == (references == 0)
-    for words in told[::NOISINGS] if references else ():
+    monkeypatch.setattr("flux_svd.pocket.klein_lessons.predict_velocity", answer)
+    pool = pool_of(teacher, (160, 96), references, 6)
+    assert pool.kept["shown"].shape == (6 * NOISINGS, references * 60, 32)
+    assert pool.kept["shown_code"].shape == (6 * NOISINGS, references, CODE)
+    assert (asked == pool.words) == (references == 0)
+    assert [words == "" for words in asked] == [words == "" for words in pool.words]
+    assert (pool.kept["code"].abs().sum(1) == 0).tolist() == [words == "" for words in asked]
+    for words in filter(None, asked) if references else ():
         assert " background" in words, words
         assert len({name for name in COLORS if name in words.split()}) == 2, words
+
+
+def test_a_code_tells_scenes_apart_and_keeps_silent_of_what_is_not_told() -> None:
+    rng = random.Random(4)
+    scene = replace(sample_scene(rng, kind="still"), says=ALL_TOLD)
+    others = [replace(scene, shape=shape) for shape in SHAPES] + [replace(scene, place=place) for place in PLACES]
+    others += [replace(scene, color=color) for color in COLORS] + [replace(scene, size=size) for size in SIZES]
+    codes = {tuple(scene_code(other)) for other in others}
+    assert len(codes) == len(set(others))
+    assert {len(code) for code in codes} == {CODE}
+    silent = replace(scene, says=frozenset({"place"}))
+    grounds = {tuple(scene_code(replace(silent, background=ground, size=size))) for ground in COLORS for size in SIZES}
+    assert len(grounds) == 1
+
+
+def test_the_start_computes_nearly_what_each_block_of_the_teacher_does(untrained: Any, teacher: Any) -> None:
+    lesson = pool_of(teacher, (128, 128), 0, 8).draw(24, Luck.from_seed(1))
+    ids = [untrained._prepare_text_ids(lesson.told[0])[0], untrained._prepare_latent_ids(torch.empty(1, 1, 8, 8))[0]]
+
+    def states(old: Any, code_size: float) -> Any:
+        code = code_size * lesson.code.unsqueeze(1).expand(-1, old.shape[1], -1)
+        return torch.cat([old, code, torch.zeros(*old.shape[:2], TIMED)], dim=2)
+
+    def missed(transformer: Any) -> list[float]:
+        """Return the squared error after each single block, over how far the block moves the picture's tokens, squared."""
+        found = []
+        modulation = transformer.single_stream_modulation(transformer.time_guidance_embed(lesson.sigma.flatten() * 1000, None))
+        rotary = [torch.cat(parts) for parts in zip(*(transformer.pos_embed(one) for one in ids), strict=True)]
+        for number, block in enumerate(transformer.single_transformer_blocks, 2):
+            into = torch.cat([states(lesson.told[number], WORDS_CODE_SIZE), states(lesson.picture[number], CODE_SIZE)], dim=1)
+            out = block(into, None, modulation, tuple(rotary))[:, 32:, :OLD]
+            way = lesson.picture[number + 1] - lesson.picture[number]
+            found.append(float((out - lesson.picture[number + 1]).pow(2).mean() / way.pow(2).mean()))
+        return found
+
+    with torch.no_grad():
+        started, random_ones = missed(untrained.transformer), missed(make_transformer())
+    assert max(started) < 0.2, started
+    assert min(random_ones) > 0.8, random_ones
+
+
+def test_plain_attention_is_attention() -> None:
+    noise = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 9, 8, generator=noise)
+    mask = torch.rand(9, 9, generator=noise) > 0.5
+    attend = torch.nn.functional.scaled_dot_product_attention
+    with PlainAttention():
+        plain, masked = attend(query, key, value), attend(query, key, value, attn_mask=mask)
+    assert torch.allclose(plain, attend(query, key, value), atol=1e-6)
+    assert torch.equal(masked, attend(query, key, value, attn_mask=mask))
 
 
 def test_noised_pictures_mislead_about_the_shape_alone() -> None:
@@ -140,20 +211,43 @@ def test_noised_pictures_mislead_about_the_shape_alone() -> None:
     assert sum(one == scene for one in seen) > 80  # half of them, and a sixth of the others by chance
 
 
-def test_klein_trains_from_nothing_and_saves_what_its_pipeline_loads(tmp_path: Path, untrained: Any, teacher: Any) -> None:
+def test_pictures_shown_alone_teach_the_blocks_that_read_and_no_other(
+    untrained: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS", 1.0)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKED", 4)
+    task = KleinTask(untrained, teacher, torch.device("cpu"), capacity=16)
+    model = untrained.transformer
+    model.zero_grad()
+    task.loss(Luck.from_seed(2), 0.5).backward()
+    assert all(float(block.ff.linear_out.weight.grad.abs().sum()) > 0 for block in model.transformer_blocks)
+    assert all(weight.grad is None for weight in model.single_transformer_blocks.parameters())
+
+
+def test_klein_trains_from_nothing_and_saves_what_its_pipeline_loads(
+    tmp_path: Path, untrained: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux_svd.pocket.train_klein.CHANCES", {1: 1.0})
+    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS", 0.0)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.CAPTIONS", 8)
     task = KleinTask(untrained, teacher, torch.device("cpu"), capacity=16)
     training = Training(task, Luck.from_seed(1), torch.device("cpu"))
+    before = [weight.clone() for weight in untrained.transformer.transformer_blocks.parameters()]
     values = []
-    for _ in range(4):
-        training.advance(0.0)
+    for done in (0.0, 0.0, READING, 0.99):  # words alone, captions, references without hints
+        training.advance(done)
         values.append(training.running_loss)
-    assert values[0] > 1  # a zero prediction against noise − latents
+        changed = [
+            not torch.equal(*pair) for pair in zip(before, untrained.transformer.transformer_blocks.parameters(), strict=True)
+        ]
+        assert any(changed) == (done > 0)
+    assert all(math.isfinite(value) for value in values)
     task.save(tmp_path)
     kept = Flux2KleinPipeline.from_pretrained(tmp_path, dtype=torch.float32)
     kept.set_progress_bar_config(disable=True)
-    assert kept.config.is_distilled
+    assert not kept.config.is_distilled
     shown = [Image.new("RGB", (160, 96), "red")]
-    one = draw_klein(kept, "the same object at the left", shown, (160, 96), 2, 1.0, seed=1)
+    [one] = draw_klein(kept, ["the same object at the left"], shown, (160, 96), 2, 3.0, seeds=[1])
     assert one.shape == (96, 160, 3)
     kept.scheduler.set_timesteps(sigmas=[1.0, 0.5], mu=1.95)  # what Flux2KleinPipeline would shift by
     assert kept.scheduler.sigmas[1].item() == pytest.approx(SHIFT * 0.5 / (1 + (SHIFT - 1) * 0.5))
