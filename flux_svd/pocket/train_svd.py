@@ -101,7 +101,8 @@ def take_over(
     old, new = (torch.cat([encoder(some).image_embeds for some in pictures]) for encoder in (seen, eyes))
     known = torch.cat([new, torch.ones(len(new), 1)], dim=1)  # (1500, 129)
     fitted = torch.linalg.solve(known.T @ known + torch.eye(known.shape[1]), known.T @ old)  # (129, d)
-    state, fresh = unet.state_dict(), make_unet().state_dict()
+    state: dict[str, Tensor] = unet.state_dict()
+    fresh = make_unet().state_dict()
     for name in [name for name in state if "attn2.to_v" in name]:
         out = name.replace("to_v.weight", "to_out.0.")
         state[out + "bias"] = state[out + "bias"] + state[out + "weight"] @ (state[name] @ fitted[-1])
