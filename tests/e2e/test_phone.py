@@ -69,7 +69,7 @@ def test_the_library_and_the_models_on_a_phone(open_: Callable[..., Page]) -> No
         page.tap(f"#lib .pick >> nth={number}")
     expect(page.locator("#lib_count")).to_have_text("2 selected")
     is_sound(page, "#lib_chosen button")
-    page.tap("[data-many=done]")
+    page.tap("#lib_chosen button:has-text('Done')")
     page.tap("#lib .pick >> nth=0")
     expect(page.locator("#lib_sheet h2")).to_be_visible()
     is_sound(page, "#lib_sheet button, #lib_sheet summary")
