@@ -315,7 +315,7 @@ def test_what_of_a_prompt_has_no_effect_is_noted_also_when_the_picture_is_found_
 
 def test_the_predicted_time_leaves_out_what_is_finished(faked: Faked) -> None:
     session, engines = faked
-    engines.before_step = lambda kind, step: time.sleep(0.002)
+    engines.before_step = lambda kind, step: time.sleep(0.02)  # far longer than decoding, which is done again
     session.run(film(session, "a", "b", "c"))
     assert film(session, "a", "b", "c").seconds == 0
     changed, new = film(session, "a", "b", "other").seconds, film(session, "x", "y", "z").seconds
