@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
-from flux_svd.errors import BadUsage, Cancelled, FluxSvdError, InvalidRequest, StorageFailed
+from flux_svd import files
+from flux_svd.errors import BadUsage, Cancelled, FluxSvdError, InvalidRequest
 
 Answer = dict[str, Any]
 Told = tuple[str, Answer]
@@ -83,10 +84,7 @@ def _carry_out(arguments: argparse.Namespace, home: Path, as_json: bool) -> Told
         folders = (home, getattr(arguments, "output", None) or Path("outputs"))
         if not any(_lies_on_the_way(error, folder) for folder in folders):
             raise
-        raise StorageFailed(
-            f"{error.filename} cannot be used: {error.strerror}. Name another folder: for results with --output, for data with "
-            "FLUX_SVD_HOME."
-        ) from error
+        raise files.unusable(Path(error.filename), error) from error
 
 
 def _lies_on_the_way(error: OSError, folder: Path) -> bool:

@@ -120,12 +120,28 @@ def changed_json(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the object in `path` to be changed, and write it if it was; no other process changes it meanwhile."""
     locks = path.parent / "locks"
     make_folder(locks)
-    with _owned(locks / f"{path.name}.lock"):
+    with alone(locks / f"{path.name}.lock"):
         value = read_json(path)
         before = json.dumps(value, sort_keys=True)
         yield value
         if json.dumps(value, sort_keys=True) != before:
             write_json(path, value)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold the lock file while the block runs: it excludes other processes, and the other threads of this one.
+
+    Raises:
+        StorageFailed: its folder cannot be used.
+    """
+    owned = FileLock(lock, thread_local=False)
+    with usable(lock.parent):
+        owned.acquire()
+    try:
+        yield
+    finally:
+        owned.release()
 
 
 def remove_leftovers(folder: Path) -> int:
@@ -307,17 +323,6 @@ def disk_full(path: Path, needed: int) -> DiskFull:
     amount = f"{max(missing or needed, _LEAST) / 2**20:.1f} MiB"
     told = f"at least {amount} more" if missing else f"room for {amount}"
     return DiskFull(f"{place}: the disk is full; free {told} and go on. What was finished is kept.")
-
-
-@contextmanager
-def _owned(lock: Path) -> Iterator[None]:
-    owned = FileLock(lock, thread_local=False)
-    with usable(lock.parent):
-        owned.acquire()
-    try:
-        yield
-    finally:
-        owned.release()
 
 
 def unusable(folder: Path, error: OSError) -> StorageFailed:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from flux_svd import files, schema
 from flux_svd.artifact import load_recipe, load_request
 from flux_svd.database import Database
@@ -69,7 +67,7 @@ class Library:
         self.outputs, self._now = outputs.resolve(), now
         index = _index(outputs, home)
         self._db = Database(index, schema.LIBRARY)
-        self._lock_file = index.with_suffix(".lock")
+        self._lock = index.with_suffix(".lock")
         self._trash = Trash(self.outputs)
         self.damaged = self._db.moved_aside
         self.reconcile()
@@ -150,7 +148,7 @@ class Library:
             InvalidRequest: there is no such result here, or its sidecar is damaged.
         """
         item = self.item(path)
-        with self._alone():
+        with files.alone(self._lock):
             sidecar = files.read_json(sidecar_of(item.path))
             if not sidecar:
                 raise InvalidRequest("file", str(path), "a result whose sidecar can be read")
@@ -165,7 +163,7 @@ class Library:
         """
         item = self.item(path)
         name = self._name(item.path)
-        with self._alone():
+        with files.alone(self._lock):
             thrown = self._trash.throw([name, sidecar_of(Path(name)).as_posix()], self._now())
             with self._db.writing() as db:
                 db.execute("DELETE FROM item WHERE path = ?", (name,))
@@ -177,7 +175,7 @@ class Library:
         Raises:
             InvalidRequest: it is not in the trash, or its place is taken.
         """
-        with self._alone():
+        with files.alone(self._lock):
             path = self.outputs / self._trash.restore(thrown_id)[0]
             self.add(path)
         return path
@@ -195,7 +193,7 @@ class Library:
 
     def empty_trash(self, older_than_seconds: float = KEPT_SECONDS) -> int:
         """Remove for good what has been in the trash longer than that, and return how many results that were."""
-        with self._alone():
+        with files.alone(self._lock):
             return self._trash.empty(self._now() - older_than_seconds)
 
     def reconcile(self) -> int:
@@ -204,8 +202,7 @@ class Library:
         Finishes what a crash interrupted and empties the trash of what is old. Sizes and times tell what has changed; bytes
         are compared by `rebuild`.
         """
-        with self._alone():
-            self._trash.reconcile()
+        with files.alone(self._lock):
             self._trash.empty(self._now() - KEPT_SECONDS)
             known = {row["path"]: row["stamp"] for row in self._db.read("SELECT path, stamp FROM item")}
             found = dict(scan(self.outputs))
@@ -221,7 +218,7 @@ class Library:
 
     def rebuild(self) -> int:
         """Make the whole index again, comparing the bytes of every file with its sidecar; return how many results there are."""
-        with self._alone():
+        with files.alone(self._lock):
             rows = [read_row(self.outputs, name, compare=True) for name, _ in scan(self.outputs)]
             with self._db.writing() as db:
                 db.execute("DELETE FROM item")
@@ -248,10 +245,6 @@ class Library:
 
     def close(self) -> None:
         self._db.close()
-
-    def _alone(self) -> FileLock:
-        """Return a lock that excludes other processes, and the other threads of this one."""
-        return FileLock(self._lock_file, thread_local=False)
 
     def _name(self, path: Path) -> str:
         whole = path if path.is_absolute() else path.absolute()

@@ -411,7 +411,7 @@ def test_two_threads_change_one_library_one_after_the_other(outputs: Path, home:
     path = put(outputs, "a")
     library.add(path)
     star = threading.Thread(target=library.star, args=(path,))
-    with library._alone():
+    with files.alone(library._lock):
         star.start()
         star.join(1)
         assert star.is_alive()
