@@ -594,6 +594,9 @@ def test_every_sentence_of_a_report_is_in_the_table() -> None:
     assert "The subject changes at 0.3 s." in bad.findings(10)
     assert "2 of 3 keyframes are not met exactly." in real.findings(10)
     assert report_list({}, 10) == ""
+    other = {name: value for name, value in report.as_json().items() if name != "flicker"}  # of another version
+    assert report_list(other, 10) == ""
+    assert joins_of(other, (0, 22)) == [("", "")] * 2
 
 
 def test_transitions_are_done_when_they_are_made_and_not_when_keyframes_are_scored(page: VideoPage, desk: Desk) -> None:

@@ -100,7 +100,7 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         pixels = self.video_processor.preprocess(picture, height=picture.height, width=picture.width)  # −1 … 1
         with self._accurate_vae():
             condition = self._encode(pixels + noise_aug_strength * noise)
-            anchor = self.encode_anchor(picture)
+            anchor = self._anchor(pixels)
         return EncodedKeyframe(clip, condition, anchor)
 
     @torch.no_grad()
@@ -108,7 +108,10 @@ class InbetweenPipeline(StableVideoDiffusionPipeline):  # type: ignore[misc]
         """Return the scaled latents of a clean picture, (1, c, h, w); of the model only the VAE works."""
         pixels = self.video_processor.preprocess(picture, height=picture.height, width=picture.width)  # −1 … 1
         with self._accurate_vae():
-            return self._encode(pixels) * float(self.vae.config.scaling_factor)
+            return self._anchor(pixels)
+
+    def _anchor(self, pixels: Tensor) -> Tensor:
+        return self._encode(pixels) * float(self.vae.config.scaling_factor)
 
     @torch.no_grad()
     def __call__(

@@ -168,8 +168,15 @@ class FilmReport:
         return SMOOTH
 
 
-def report_from_json(values: Mapping[str, Any]) -> FilmReport:
-    """Return the report whose `as_json` these values are."""
+def report_from_json(values: Mapping[str, Any]) -> FilmReport | None:
+    """Return the report whose `as_json` these values are; None where they are none, or another version's."""
+    try:
+        return _report_of(values)
+    except (KeyError, TypeError):
+        return None
+
+
+def _report_of(values: Mapping[str, Any]) -> FilmReport:
     rows = {name: tuple(kind(**row) for row in values[name])
             for name, kind in (("keyframes", KeyframeMatch), ("joins", Join), ("ways", Way))}  # fmt: skip
     known = {name: values[name] for name in FilmReport.__dataclass_fields__}

@@ -11,9 +11,9 @@ from flux_svd.web.parts import esc
 
 def joins_of(report: Mapping[str, Any], positions: Sequence[int]) -> list[tuple[str, str]]:
     """Return for each keyframe, first to last, how the film joins there in words and in figures; "" where it is not told."""
-    if not report.get("joins"):
-        return [("", "")] * len(positions)
     told = report_from_json(report)
+    if told is None:
+        return [("", "")] * len(positions)
     found = {join.frame: (told.judge(join), f"Join {join.join_ratio:.2f}, hold {join.hold:.2f}") for join in told.joins}
     return [(_joined(*found[at]) if at in found else ("", "")) for at in positions]
 
@@ -25,10 +25,11 @@ def verdicts_of(report: Mapping[str, Any]) -> list[str]:
 
 def report_list(report: Mapping[str, Any], fps: int) -> str:
     """Return the report folded, or "" where there is none: what was found in plain words, then the figures, folded again."""
-    rows = "".join(_row(sentence) for sentence in report.get("words", ()))
-    if not rows:
+    told = report_from_json(report)
+    if told is None:
         return ""
-    found = "".join(f"<li>{esc(finding)}</li>" for finding in report_from_json(report).findings(fps))
+    rows = "".join(_row(sentence) for sentence in told.words())
+    found = "".join(f"<li>{esc(finding)}</li>" for finding in told.findings(fps))
     return (
         f'<details class="told"><summary>Film report</summary><ul class="finds">{found}</ul>'
         f'<details class="figures"><summary>Figures</summary><ul class="facts">{rows}</ul></details></details>'
