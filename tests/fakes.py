@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from flux_svd import session as session_module
 from flux_svd.progress import OnStep
 from flux_svd.recipe import ImageRecipe, OnePassRecipe, TransitionRecipe, VideoRecipe
 from flux_svd.session import Session
@@ -134,6 +135,15 @@ def _mixed(start: Image.Image, end: Image.Image, recipe: TransitionRecipe) -> An
     ends = [np.asarray(key.resize((recipe.width // 8, recipe.height // 8)), np.float32) for key in (start, end)]
     shares = np.linspace(0, 1, recipe.kept_frames, dtype=np.float32)
     return np.stack([(1 - share) * ends[0] + share * ends[1] for share in shares]).transpose(0, 3, 1, 2)
+
+
+def fake_programs(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngines:
+    """Let commands of this process run in `folder`, their data in `home`, with these fakes as their engines."""
+    engines = FakeEngines()
+    monkeypatch.setenv("FLUX_SVD_HOME", str(home))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(session_module, "WarmEngines", lambda home: engines)
+    return engines
 
 
 def fake_session(home: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Session, FakeEngines]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -28,6 +30,22 @@ def free_port() -> int:
                 continue
             return port
     raise RuntimeError("no port is free")
+
+
+def status_of_head(address: str, path: str, length: int, cookies: Mapping[str, str]) -> int:
+    """Return the status of a JSON upload of `length` bytes of which only the head is sent.
+
+    A server that closes on a body still coming may take its answer with it.
+    """
+    asked = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    asked.putrequest("POST", path)
+    asked.putheader("cookie", "; ".join(f"{name}={value}" for name, value in cookies.items()))
+    asked.putheader("content-type", "application/json")
+    asked.putheader("content-length", str(length))
+    asked.endheaders()
+    status = asked.getresponse().status
+    asked.close()
+    return status
 
 
 @contextmanager

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from flux_svd import session as session_module
 from flux_svd.cli import main
 from flux_svd.request import ImageRequest, VideoRequest
-from tests.fakes import FakeEngines
+from tests.fakes import fake_programs
 from tests.test_keeping import REFUSED, png
 
 Output = pytest.CaptureFixture[str]
@@ -20,9 +19,7 @@ Output = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def _own_folders(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLUX_SVD_HOME", str(home))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(session_module, "WarmEngines", lambda home: FakeEngines())
+    fake_programs(home, tmp_path, monkeypatch)
 
 
 def run(capsys: Output, *arguments: str) -> tuple[int, dict[str, Any], str]:

@@ -17,17 +17,13 @@ from flux_svd import cli_border, weights
 from flux_svd import session as session_module
 from flux_svd.cli import main
 from flux_svd.cli_border import READER_GONE_EXIT, Parser, json_option
-from tests.fakes import FakeEngines
+from tests.fakes import FakeEngines, fake_programs
 from tests.test_cli import Output, run
 
 
 @pytest.fixture(autouse=True)
 def engines(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngines:
-    fakes = FakeEngines()
-    monkeypatch.setenv("FLUX_SVD_HOME", str(home))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(session_module, "WarmEngines", lambda home: fakes)
-    return fakes
+    return fake_programs(home, tmp_path, monkeypatch)
 
 
 def interrupt(*ignored: Any, **named: Any) -> Any:

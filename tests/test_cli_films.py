@@ -8,17 +8,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from flux_svd import session as session_module
 from flux_svd.cli import main
-from tests.fakes import FakeEngines
+from tests.fakes import FakeEngines, fake_programs
 from tests.test_cli import Output, run
 
 
 @pytest.fixture(autouse=True)
 def _own_folders(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLUX_SVD_HOME", str(home))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(session_module, "WarmEngines", lambda home: FakeEngines())
+    fake_programs(home, tmp_path, monkeypatch)
 
 
 def planned(capsys: Output, *arguments: str) -> dict[str, Any]:

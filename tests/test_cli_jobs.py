@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from flux_svd import planner
-from flux_svd import session as session_module
 from flux_svd.cli import main
 from flux_svd.device import read_budget
 from flux_svd.ledger import Ledger
-from tests.fakes import FakeEngines
+from tests.fakes import FakeEngines, fake_programs
 from tests.test_cli import run
 
 Output = pytest.CaptureFixture[str]
@@ -23,11 +22,7 @@ Output = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def engines(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngines:
-    fakes = FakeEngines()
-    monkeypatch.setenv("FLUX_SVD_HOME", str(home))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(session_module, "WarmEngines", lambda home: fakes)
-    return fakes
+    return fake_programs(home, tmp_path, monkeypatch)
 
 
 def ask(capsys: Output, *arguments: str) -> dict[str, Any]:

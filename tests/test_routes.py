@@ -25,7 +25,7 @@ from flux_svd.web.owner import VISITOR_COOKIE
 from flux_svd.web.serve import make_app
 from flux_svd.worker import Worker
 from tests.fake_worker import counting_session
-from tests.servers import serving
+from tests.servers import serving, status_of_head
 from tests.test_worker import ROOT, command, computed
 from tests.waiting import until
 
@@ -169,13 +169,16 @@ def test_a_refused_wish_names_field_value_and_what_is_allowed(
         (b'{"kind": "image", "prompt": "a \\ud83d dog"}', "application/json", 422),
         (json.dumps(WISH).encode(), "application/xml", 415),
         (json.dumps(WISH).encode(), "text/plain", 415),
-        (b'"' + b"x" * 2**21 + b'"', "application/json", 413),
     ],
 )
 def test_a_body_that_is_none_is_refused(api: httpx.Client, body: bytes, kind: str, status: int) -> None:
     answer = api.post("/jobs", content=body, headers={"Content-Type": kind})
     assert answer.status_code == status
     assert "Traceback" not in answer.text
+
+
+def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(served: tuple[str, Path]) -> None:
+    assert status_of_head(served[0], "/api/v1/jobs", 2**21, ME) == 413
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from flux_svd.pocket.painter import paint_scenes
+from flux_svd.pocket.train_svd_vae import HEIGHT, WIDTH
 from flux_svd.pocket.world import sample_scene
 
-WIDTH, HEIGHT = 160, 96  # of the pictures that it is to see, pixels
 INPUT = 224  # StableVideoDiffusionPipeline enlarges every picture to this, both ways
 _LEAST_VARIANCE = 1e-3  # of the largest: directions that vary less are not blown up
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from flux_svd.pocket.edits import sample_edit
 from flux_svd.pocket.loop import Luck
-from flux_svd.pocket.painter import object_cells, paint, strokes_of
-from flux_svd.pocket.train_flux import predict_velocity, sample_sigmas
+from flux_svd.pocket.train_flux import encoded_scenes, predict_velocity, sample_sigmas
 from flux_svd.pocket.world import ALL_TOLD, COLORS, SHAPES, SIZES, Scene, caption, sample_scene
 
 NOISINGS = 4  # noise levels at which the teacher answers for each painted wish
@@ -122,14 +121,9 @@ class LessonPool:
                 scenes.append(_misleading(target, luck))
             targets.append(target)
         each = 1 + self.references
-        strokes = strokes_of(scenes, luck.noise).to(self.device)
-        painted = paint(strokes, self.width, self.height)
-        cells = object_cells(painted, strokes.background, 16).flatten(1).float().view(wishes, each, -1)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            latents = self.teacher.vae.encode(painted).latent_dist.mode().float()
-        latents = (latents - self.teacher.vae.config.shift_factor) * self.teacher.vae.config.scaling_factor
-        packed = FluxPipeline._pack_latents(latents, len(scenes), 8, self.height // 8, self.width // 8)
-        packed = packed.view(wishes, each, -1, 32)  # (wishes, 1 + references, tokens, 32)
+        size = (self.width, self.height)
+        packed, cells = encoded_scenes(self.teacher.vae, scenes, size, luck, self.device)
+        packed, cells = (values.unflatten(0, (wishes, each)) for values in (packed, cells))  # (wishes, 1 + references, tokens, …)
         codes = torch.tensor([scene_code(scene) for scene in scenes]).view(wishes, each, CODE)
         clean = packed[:, 0].repeat_interleave(NOISINGS, dim=0)
         sigma = _spread_sigmas(len(clean), luck.noise).to(self.device).view(-1, 1, 1)
@@ -137,7 +131,7 @@ class LessonPool:
         noisy = (1 - sigma) * clean + sigma * noise
         untold = [luck.words.random() < UNTOLD for _ in range(len(clean))]
         asked = ["" if none else told[number // NOISINGS] for number, none in enumerate(untold)]
-        velocity = predict_velocity(self.teacher, noisy, sigma, asked, (self.width, self.height))
+        velocity = predict_velocity(self.teacher, noisy, sigma, asked, size)
         code = torch.tensor([scene_code(target) for target in targets]).repeat_interleave(NOISINGS, dim=0)
         new = {
             "noisy": noisy,

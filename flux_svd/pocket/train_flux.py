@@ -77,6 +77,20 @@ def make_text_encoders(clip_tokens: int, t5_tokens: int) -> tuple[CLIPTextModel,
     return CLIPTextModel(clip), T5EncoderModel(t5)
 
 
+def encoded_scenes(
+    vae: AutoencoderKL, scenes: Sequence[Scene], size: tuple[int, int], luck: Luck, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the packed latents (n, tokens, 32) of painted scenes, and where they show an object (n, tokens), 0 or 1."""
+    width, height = size
+    strokes = strokes_of(scenes, luck.noise).to(device)
+    painted = paint(strokes, width, height)
+    cells = object_cells(painted, strokes.background, 16).flatten(1).float()
+    with torch.autocast(device.type, torch.bfloat16):
+        latents = vae.encode(painted).latent_dist.mode().float()
+    latents = (latents - vae.config.shift_factor) * vae.config.scaling_factor
+    return FluxPipeline._pack_latents(latents, len(scenes), 8, height // 8, width // 8), cells
+
+
 class PicturePool:
     """The packed latents of painted scenes of one size, kept to be used several times while new ones replace the oldest."""
 
@@ -92,14 +106,8 @@ class PicturePool:
     def add(self, pictures: int, luck: Luck) -> None:
         """Paint and encode `pictures` new ones."""
         scenes = [sample_scene(luck.words) for _ in range(pictures)]
-        strokes = strokes_of(scenes, luck.noise).to(self.device)
-        painted = paint(strokes, self.width, self.height)
-        cells = object_cells(painted, strokes.background, 16).flatten(1).float().cpu()  # (pictures, tokens)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            latents = self.vae.encode(painted).latent_dist.mode().float()
-        latents = (latents - self.vae.config.shift_factor) * self.vae.config.scaling_factor
-        packed = FluxPipeline._pack_latents(latents, pictures, 8, self.height // 8, self.width // 8).cpu()
-        for scene, one, covered in zip(scenes, packed, cells, strict=True):
+        packed, cells = encoded_scenes(self.vae, scenes, (self.width, self.height), luck, self.device)
+        for scene, one, covered in zip(scenes, packed.cpu(), cells.cpu(), strict=True):
             self.latents[self.next], self.cells[self.next] = one, covered
             if len(self.scenes) < len(self.latents):
                 self.scenes.append(scene)

@@ -29,11 +29,16 @@ def is_sound(page: Page, buttons: str) -> None:
     assert findings(page) == []
 
 
-def test_a_picture_on_a_phone(open_: Callable[..., Page]) -> None:
+def two_pictures(open_: Callable[..., Page]) -> Page:
     page = open_(**PHONE)
     page.tap("#f_count label:has-text('2')")
     page.tap("#gen")
     status(page, "Done")
+    return page
+
+
+def test_a_picture_on_a_phone(open_: Callable[..., Page]) -> None:
+    page = two_pictures(open_)
     expect(page.locator("#c_row button")).to_have_count(2)
     is_sound(page, "#c_acts summary, #c_acts a, #c_row button")
     page.tap("#c_row button >> nth=1")
@@ -57,10 +62,7 @@ def test_a_film_on_a_phone(open_: Callable[..., Page]) -> None:
 
 
 def test_the_library_and_the_models_on_a_phone(open_: Callable[..., Page]) -> None:
-    page = open_(**PHONE)
-    page.tap("#f_count label:has-text('2')")
-    page.tap("#gen")
-    status(page, "Done")
+    page = two_pictures(open_)
     page.tap("#room button[role=tab]:has-text('Library')")
     page.wait_for_selector("#lib .pick >> nth=1")
     is_sound(page, "#lib .pick, #lib_select, #lib_trash")
