@@ -39,6 +39,7 @@ class CreatePage:
         spec = desk.resolve("auto")
         self.used_seed = gr.State("")
         self.job = gr.State("")
+        self.begun = gr.State(False)  # its change looks ahead as typing does, so that what was typed last is told last
         self.work = PictureJob(self)
         with gr.Row(elem_id="create"):
             with gr.Column(elem_id="c_ask"):
@@ -183,7 +184,7 @@ class CreatePage:
         )
         self.effort.input(self.choose_effort, [self.effort, self.model], self.steps, **QUIET)
         gr.on(
-            [self.prompt.change, self.model.change],
+            [self.prompt.change, self.model.change, self.begun.change],
             self.read_prompt,
             [self.prompt, self.model],
             self.about,
@@ -194,7 +195,7 @@ class CreatePage:
             area.wire().then(*self.looking, **QUIET)
         boxes = (self.shape, self.count, self.model, self.steps, self.guidance, self.negative, self.prompt, self.effort)
         gr.on(
-            [*(box.change for box in boxes), self.seed.change],
+            [*(box.change for box in boxes), self.seed.change, self.begun.change],
             *self.looking,
             trigger_mode="always_last",
             **QUIET,

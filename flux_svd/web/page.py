@@ -48,12 +48,9 @@ def build_page(desk: Desk, exports: ExportRoutes) -> gr.Blocks:
         connect_library(desk, library, tabs, create, video, video.fill_outs, (_CREATE, _VIDEO))
         quick: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         begun = reopen.connect(page, desk, tabs, create, video, (_CREATE, _VIDEO))
-        # The job that is watched comes first; the rest is told one after the other.
-        told = begun.then(_models_in_words(desk), None, [create.model, video.model], **quick)
-        told = told.then(*create.looking, **quick).then(*video.looking, **quick)
-        told = told.then(create.read_prompt, [create.prompt, create.model], create.about, **quick)
-        told = told.then(video.filling.refreshed, None, video.filling.method, **quick)
-        told.then(lambda: bar_words(desk), None, bar, **quick)
+        begun.then(_models_in_words(desk), None, [create.model, video.model], **quick)
+        begun.then(video.filling.refreshed, None, video.filling.method, **quick)
+        begun.then(lambda: bar_words(desk), None, bar, **quick)
         gr.on([create.stat.change, video.stat.change], lambda: bar_words(desk), None, bar, trigger_mode="always_last", **quick)
     mark_texts(page)
     return page

@@ -55,14 +55,14 @@ def connect(blocks: gr.Blocks, desk: Desk, tabs: gr.Tabs, create: CreatePage, vi
     """
     wake = gr.HTML("", apply_default_css=False, js_on_load=_WAKE, elem_id="wake")
     outs = [
-        tabs, create.job, create.mark, create.stat, create.stop, *create.form, video.job, video.mark, video.stat, video.stop,
-        *video.fill_outs,
+        tabs, create.begun, video.begun, create.job, create.mark, create.stat, create.stop, *create.form, video.job, video.mark,
+        video.stat, video.stop, *video.fill_outs,
     ]  # fmt: skip
 
     def begin(request: gr.Request, left: str | None, left_film: str | None, board: Board, *wish: Any) -> Update:
         job, visitor = str(request.query_params.get("job", "")), visitor_of(request)
         form, film = drafts.picture_of(left, visitor.owner), drafts.film_of(left_film, visitor.owner)
-        found: Update = {create.job: gr.skip()}
+        found: Update = {create.begun: True, video.begun: True}
         found |= create.formed(form) if form else {}
         found |= video.drawn_up(film, board) if film else {}
         if not job:

@@ -44,6 +44,7 @@ class VideoPage:
         stages = storyboard.write_stages(EXAMPLE, 3)
         self.board = gr.State(Board(tuple(held.slot for held in moves.written(EXAMPLE, 3))))
         self.job = gr.State("")
+        self.begun = gr.State(False)  # as on Create
         self.intent = gr.State("")
         self.work, self.buttons = FilmJob(self), Buttons(self)
         with gr.Column(elem_id="video"):
@@ -184,7 +185,7 @@ class VideoPage:
         self.again.click(moves.new_seed, None, self.seed, **at_once)
         boxes = [self.film, self.frames, self.fps, *(box for card in self.cards for box in (card.text, card.seed, card.length))]
         gr.on(
-            [*(box.change for box in (*boxes, *self.filling.fields)), self.seed.change, self.model.change],
+            [*(box.change for box in (*boxes, *self.filling.fields)), self.seed.change, self.model.change, self.begun.change],
             *self.looking,
             trigger_mode="always_last",
             **at_once,

@@ -1,9 +1,10 @@
 // The models: what fits and why, licences, downloads with rate and time left. Asks our own routes only.
 window.fluxModels = (root) => {
   const { say, tell, figure } = window.fluxWords;
-  const { tag, ask } = window.fluxParts;
+  const { tag, ask, watchPress } = window.fluxParts;
   const list = root.querySelector("#mod_list"), note = root.querySelector("#mod_note"), unload = root.querySelector("#mod_unload");
-  let timer, drawn = "", asking = ""; // the model whose licence is being asked about
+  const isPressed = watchPress(list);
+  let timer, asked = 0, drawn = "", asking = ""; // the model whose licence is being asked about
   const became = new Map(); // what became of the last wish, by model: [words, whether it is bad]
   const gib = (bytes) => (bytes >= 2 ** 30 / 10 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${Math.round(bytes / 2 ** 20)} MiB`);
   const time = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min`
@@ -63,9 +64,12 @@ window.fluxModels = (root) => {
   };
   const load = async () => {
     clearTimeout(timer);
+    const mine = ++asked;
     let data;
     try { data = await ask("models/list"); } catch (error) { note.textContent = error.message; note.classList.add("bad"); return; }
+    if (mine !== asked) return; // a newer answer is on its way, or there
     const words = JSON.stringify(data);
+    if (words !== drawn && isPressed()) { timer = setTimeout(load, 300); return; }
     if (words !== drawn) {
       drawn = words;
       const at = document.activeElement?.closest?.("#mod_list button")?.getAttribute("aria-label");

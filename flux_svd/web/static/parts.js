@@ -21,5 +21,12 @@ window.fluxParts = (() => {
     if (!answer.ok) throw new Error(data.detail);
     return data;
   };
-  return { tag, ask };
+  // Returns whether a finger is down on the element: what changes under it would swallow its press.
+  const watchPress = (element) => {
+    let down = false;
+    element.addEventListener("pointerdown", () => { down = true; });
+    for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { down = false; });
+    return () => down;
+  };
+  return { tag, ask, watchPress };
 })();

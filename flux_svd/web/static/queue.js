@@ -2,7 +2,8 @@
 window.fluxQueue = (root) => {
   const say = window.fluxWords.say, tag = window.fluxParts.tag;
   const panel = root.querySelector("#jobs"), list = panel.querySelector("ul"), note = panel.querySelector("[role=alert]");
-  let timer, drawn = "", pressed = false; // rows that change under a finger would swallow its press
+  const isPressed = window.fluxParts.watchPress(list);
+  let timer, drawn = "";
   const opener = () => document.querySelector("[data-queue]");
   const ask = async (address, method = "GET") => {
     const answer = await fetch(`api/v1/jobs${address}`, { method, cache: "no-store" });
@@ -69,7 +70,7 @@ window.fluxQueue = (root) => {
     if (panel.hidden) return;
     try {
       const told = await ask("?limit=30"), now = JSON.stringify(told);
-      if (now !== drawn && !pressed) {
+      if (now !== drawn && !isPressed()) {
         drawn = now;
         const at = document.activeElement?.closest?.("#jobs [data-act],#jobs a");
         const where = at && [at.closest("li")?.dataset.id, at.dataset.act || ""];
@@ -80,8 +81,6 @@ window.fluxQueue = (root) => {
     } catch { /* the server is being restarted: keep what is shown */ }
     timer = setTimeout(load, 2000);
   };
-  list.addEventListener("pointerdown", () => { pressed = true; });
-  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { pressed = false; });
   const open = (is) => {
     panel.hidden = !is;
     opener()?.setAttribute("aria-expanded", is);
