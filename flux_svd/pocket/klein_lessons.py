@@ -123,7 +123,7 @@ class LessonPool:
         each = 1 + self.references
         size = (self.width, self.height)
         packed, cells = encoded_scenes(self.teacher.vae, scenes, size, luck, self.device)
-        packed, cells = (values.unflatten(0, (wishes, each)) for values in (packed, cells))  # (wishes, 1 + references, tokens, …)
+        packed, cells = (values.view(wishes, each, *values.shape[1:]) for values in (packed, cells))  # by wish and picture
         codes = torch.tensor([scene_code(scene) for scene in scenes]).view(wishes, each, CODE)
         clean = packed[:, 0].repeat_interleave(NOISINGS, dim=0)
         sigma = _spread_sigmas(len(clean), luck.noise).to(self.device).view(-1, 1, 1)
