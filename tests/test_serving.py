@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -42,6 +44,26 @@ def test_the_web_process_stays_light_while_its_worker_does_the_work(address: str
         assert web.memory_info().rss < WEB_BYTES
         picture = client.get(f"/{job['url']}/results/1")
         assert picture.content.startswith(b"\x89PNG")
+
+
+def open_page(client: httpx.Client, config: dict[str, Any], name: str) -> None:
+    """Let the page begin as a browser does that calls itself `name`."""
+    values = {part["id"]: part["props"].get("value") for part in config["components"]}
+    [begin] = [one for one in config["dependencies"] if any(event == "load" for _, event in one["targets"])]
+    told = {"fn_index": begin["id"], "data": [values[part] for part in begin["inputs"]], "session_hash": name}
+    client.post("/gradio_api/queue/join", json={**told, "event_data": None, "trigger_id": None}).raise_for_status()
+    with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": name}) as heard:
+        [done] = [line for line in heard.iter_lines() if "process_completed" in line]
+    assert json.loads(done.removeprefix("data:"))["success"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of other systems is counted otherwise")
+def test_the_web_process_stays_light_after_many_visits(address: str) -> None:
+    with httpx.Client(base_url=address, timeout=300) as client:
+        config = client.get("/config").json()
+        for number in range(180):
+            open_page(client, config, f"visit {number}")
+    assert web_process(address).memory_info().rss < WEB_BYTES
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")

@@ -55,6 +55,9 @@ from flux_svd.worker import keep_worker
 LEAVE_SECONDS = 3  # that open pages are given when the server ends
 MAX_WAITING = 64  # events of all pages; more are refused with Gradio's own words
 MAX_AT_WORK = 400  # events at work at once; each page that watches a job is one of them
+# Pages whose state is kept, the latest used: .8 MiB each, and Gradio forgets no page by itself. Whoever comes back to an older
+# one finds what was unsent after a reload: the browser has it.
+KEPT_PAGES, KEPT_PAGES_OF_MANY = 48, 500
 _ICON = STATIC / "icon.png"
 _MCP = "/gradio_api/mcp"
 
@@ -154,6 +157,7 @@ def make_app(
         check_mcp(accounts)
     queued = Queued(Ledger(session.home), session.output_dir.resolve())
     shelf, page = _make_page(session, queued)
+    page.blocks.state_session_capacity = KEPT_PAGES  # mounting has no argument for it
     routes = [*_routes(shelf, page), *_program_routes(page, queued, metrics_token)]
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, routes=routes)
     mounted = gr.mount_gradio_app(
@@ -202,6 +206,7 @@ def launch(
         quiet=True,
         prevent_thread_lock=not block,
         max_threads=MAX_AT_WORK,
+        state_session_capacity=KEPT_PAGES_OF_MANY,
         app_kwargs={"middleware": [guard], "routes": _routes(shelf, page), "openapi_url": None},
         **_manners(),
     )
