@@ -55,9 +55,9 @@ from flux_svd.worker import keep_worker
 LEAVE_SECONDS = 3  # that open pages are given when the server ends
 MAX_WAITING = 64  # events of all pages; more are refused with Gradio's own words
 MAX_AT_WORK = 400  # events at work at once; each page that watches a job is one of them
-# Pages whose state is kept, the latest used: .8 MiB each, and Gradio forgets no page by itself. Whoever comes back to an older
+# Pages whose state is kept, the latest used: 1.6 MiB each, and Gradio forgets no page by itself. Whoever comes back to an older
 # one finds what was unsent after a reload: the browser has it.
-KEPT_PAGES, KEPT_PAGES_OF_MANY = 48, 500
+KEPT_PAGES, KEPT_PAGES_OF_MANY = 24, 500
 _ICON = STATIC / "icon.png"
 _MCP = "/gradio_api/mcp"
 
