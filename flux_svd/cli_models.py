@@ -13,7 +13,7 @@ from flux_svd.catalog import MODELS, ModelSpec, find_model
 from flux_svd.cli_border import Answer, Told, json_option, say
 from flux_svd.errors import InvalidRequest
 from flux_svd.plan import Inventory
-from flux_svd.planner import installed_versions
+from flux_svd.versions import installed_versions
 
 LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "open_clip_torch", "gradio")
 

@@ -23,14 +23,14 @@ from flux_svd.errors import BadOutput, FluxSvdError
 from flux_svd.fitting import describe_placement
 from flux_svd.pictures import encode_png
 from flux_svd.plan import Plan
-from flux_svd.planner import installed_versions
 from flux_svd.redact import redact
 from flux_svd.request import Request, make_request
 from flux_svd.run import OnProgress
 from flux_svd.session import Session
+from flux_svd.versions import installed_versions
 
 VERIFY_SEED = 7
-ALWAYS_HERE = ("pocket-flux", "pocket-svd")
+ALWAYS_HERE = ("pocket-flux", "pocket-klein", "pocket-svd")
 POCKET_PROMPTS = ("a red circle on a blue background", "a yellow star on a green background")
 PROMPTS = ("a red fox in fresh snow, photograph", "a bowl of green apples on a wooden table, photograph")
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "open_clip_torch", "imageio-ffmpeg")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
-from flux_svd import memory, passes, presets, selection, storyboard, timeline
+from flux_svd import passes, presets, selection, storyboard, timeline
 from flux_svd.catalog import (
     AUTO_IMAGE,
     AUTO_VIDEO,
@@ -17,7 +15,8 @@ from flux_svd.catalog import (
     VIDEO_FAMILIES,
     ModelSpec,
 )
-from flux_svd.choosing import check_available, check_controls, check_pair, check_sides, choose_model, choose_size
+from flux_svd.choosing import check_available, check_pair, check_sides, choose_model, choose_size
+from flux_svd.drawing import image_recipes, with_own
 from flux_svd.errors import InvalidRequest
 from flux_svd.fitting import CHUNKS, Fit, choose_precision, fit_film, fit_picture, fit_scorer
 from flux_svd.memory import Budget
@@ -29,15 +28,13 @@ from flux_svd.recipe import (
     KeyframeRecipe,
     OnePassRecipe,
     TransitionRecipe,
-    Versions,
     VideoRecipe,
     candidates_of,
     derive_seed,
     fingerprint,
 )
 from flux_svd.request import CONDITIONING_FPS_MAX, CONDITIONING_FPS_MIN, ImageRequest, Request, VideoRequest
-from flux_svd.storing import KINDS, LOWERED
-from flux_svd.ways import with_encoder, with_file
+from flux_svd.versions import installed_versions
 
 RANDOM_SEED_MAX = 2**32 - 1  # drawn seeds stay exact in a browser's numbers
 
@@ -65,18 +62,6 @@ def make_plan(
     return _plan_film(request, seed, budget, inventory, notes, locked or {})
 
 
-@functools.cache  # reading package metadata takes longer than the rest of a plan
-def installed_versions(*libraries: str) -> Versions:
-    """Return (library, version) of what is installed, sorted; what is absent is left out."""
-    found = []
-    for library in libraries:
-        try:
-            found.append((library, version(library).partition("+")[0]))
-        except PackageNotFoundError:
-            continue
-    return tuple(sorted(found))
-
-
 def _plan_images(
     request: ImageRequest, seed: int, budget: Budget, inventory: Inventory, notes: list[Decision]
 ) -> Plan:
@@ -86,7 +71,7 @@ def _plan_images(
     prompts = [(request.prompt, derive_seed(seed, "image", index)) for index in range(request.count)]
     if request.variation is not None:
         prompts = [(request.prompt, seed)] * request.count
-    drawn, drawing = _image_recipes(
+    drawn, drawing = image_recipes(
         request, spec, prompts, width, height, budget, inventory, notes, len(request.references)
     )
     drawn = tuple(_begun(request, recipe, seed, index) for index, recipe in enumerate(drawn))
@@ -194,7 +179,7 @@ def _keyframes(
         # One seed for all keyframes: FLUX keeps composition and subject more alike from the same noise.
         prompts = [(timed.stage.prompt, seed if timed.seed is None else timed.seed) for timed in line.stages]
         references = follows + len(request.references)
-        drawn, fits[spec.name] = _image_recipes(request, spec, prompts, *size, budget, inventory, notes, references)
+        drawn, fits[spec.name] = image_recipes(request, spec, prompts, *size, budget, inventory, notes, references)
     keyframes: list[KeyframeRecipe] = []
     for index, timed in enumerate(line.stages):
         if timed.picture is not None:
@@ -207,7 +192,7 @@ def _keyframes(
                 check_available(other, inventory, notes)
                 own = replace(budget, compiled=recipe.compiled)
                 fits[other.name] = fit_picture(
-                    _with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), own, notes
+                    with_own(other, recipe, inventory), recipe.precision, size, len(recipe.references), own, notes
                 )
         elif index and timed == line.stages[0]:  # the end of a loop
             keyframes.append(keyframes[0])
@@ -277,93 +262,6 @@ def _begun(request: ImageRequest, recipe: ImageRecipe, seed: int, index: int) ->
         other = derive_seed(seed, "variation", index + 1)
         return replace(recipe, variation_seed=other, variation=request.variation)
     return recipe
-
-
-def _image_recipes(
-    request: ImageRequest | VideoRequest, spec: ModelSpec, prompts: list[tuple[str, int]], width: int, height: int,
-    budget: Budget, inventory: Inventory, notes: list[Decision], references: int,
-) -> tuple[tuple[ImageRecipe, ...], Fit]:
-    check_controls(request, spec)
-    _note_references(request, spec, width, height, notes)
-    filled = presets.PRESETS[request.preset].get(spec.name, {}) if request.preset else {}
-    steps = request.steps if request.steps is not None else filled.get("steps", spec.steps)
-    why = "as asked" if request.steps else f"preset {request.preset}" if "steps" in filled else f"the default of {spec.name}"
-    notes.append(Decision("steps", str(steps), why))
-    curve = () if request.guidance_curve is None else presets.curve_of_steps(request.guidance_curve, steps)
-    guidance = curve[0] if curve else request.guidance if request.guidance is not None else spec.guidance
-    if curve:
-        through = " → ".join(f"{knot:g}" for knot in request.guidance_curve or ())
-        notes.append(Decision("guidance", through, "from the first step to the last, as asked"))
-    elif spec.guidance_kind != "none":
-        notes.append(Decision("guidance", f"{guidance:g}", "as asked" if request.guidance is not None
-                              else f"the default of {spec.name}"))
-    if request.cfg_scale is not None:
-        notes.append(Decision("cfg scale", f"{request.cfg_scale:g}", "away from the negative prompt; steps take twice as long"))
-    if request.step_cache is not None:
-        notes.append(Decision("step cache", f"{request.step_cache:g}", "lossy: blocks are skipped where a step changes less"))
-    if request.model_file is not None:
-        own = f"a transformer of your own stands in for {spec.name}'s"
-        if request.model_file in dict(inventory.gguf):
-            own += ", its weights as they are in the file" + ("" if "gguf" in budget.tried else ": untried here")
-            if request.compiled:
-                raise InvalidRequest("compiled", True, "not with a .gguf file")
-        notes.append(Decision("model file", request.model_file[:12], own))
-    if request.text_encoder is not None:
-        own = f"one of your own stands in for {spec.name}'s; pictures differ"
-        notes.append(Decision("text encoder", request.text_encoder[:12], own))
-    if request.attention != "native":
-        notes.append(Decision("attention", request.attention, "as asked; pixels differ slightly from native"))
-    if request.compiled:
-        notes.append(Decision("compiled", "yes", "as asked; the first picture takes minutes more, pixels differ slightly"))
-    precision, why = choose_precision(spec, budget)
-    placing: list[Decision] = []
-    fit = fit_picture(_with_own(spec, request, inventory), precision, (width, height), references, budget, placing)
-    for kind in LOWERED:
-        if kind == fit.placement.stored:
-            rounded = "compiled, its activations are rounded too; " if request.compiled else ""
-            why = f"the transformer's weights, which the request allows; {rounded}in {precision} nothing fits that has run here"
-            precision = kind
-    notes += [Decision("precision", precision, why), *placing]
-    notes.append(Decision("attention slicing", "no effect", "FLUX transformers compute attention without the full matrix"))
-    library = KINDS[fit.placement.stored].library if fit.placement.stored else ""
-    versions = installed_versions("torch", "diffusers", "transformers", *filter(None, [library]))
-    recipes = tuple(
-        ImageRecipe(
-            model=spec.name, revision=spec.revision, prompt=prompt, negative_prompt=request.negative_prompt or "",
-            seed=seed, width=width, height=height, steps=steps,
-            guidance=guidance if spec.guidance_kind != "none" else 0.0, guidance_kind=spec.guidance_kind,
-            references=request.references, precision=precision, prompt_tokens=spec.prompt_tokens,
-            decode_tile=fit.shape.tile, versions=versions, cfg_scale=request.cfg_scale or 1.0, guidance_curve=curve,
-            step_cache=request.step_cache or 0.0, attention=request.attention, compiled=request.compiled,
-            model_file=request.model_file or "", text_encoder=request.text_encoder or "",
-        )
-        for prompt, seed in prompts
-    )
-    return recipes, fit
-
-
-def _with_own(spec: ModelSpec, named: ImageRequest | VideoRequest | ImageRecipe, inventory: Inventory) -> ModelSpec:
-    """Return the model as it is held: with the .gguf file and the text encoder of the user's own that stand in for its parts."""
-    if (size := dict(inventory.gguf).get(named.model_file or "")) is not None:
-        spec = with_file(spec, size)
-    if (parameters := dict(inventory.encoders).get(named.text_encoder or "")) is not None:
-        spec = with_encoder(spec, parameters)
-    return spec
-
-
-def _note_references(
-    request: ImageRequest | VideoRequest, spec: ModelSpec, width: int, height: int, notes: list[Decision]
-) -> None:
-    """Tell how many pixels the model looks at, at most: what references cost is said before it is paid."""
-    count = len(request.references)
-    if count > spec.references_max:
-        raise InvalidRequest("references", count, f"at most {spec.references_max} pictures for {spec.name}")
-    if count:
-        drawn = width * height // memory.PIXELS_PER_TOKEN
-        seen = drawn + count * memory.reference_tokens(spec)
-        notes.append(Decision("references", f"{count}, up to {spec.reference_pixels / 2**20:g} megapixel each",
-                              f"every step looks at up to {seen} tokens of pictures, {drawn} of them drawn: at least "
-                              f"{seen / drawn:.1f} times the work"))
 
 
 def _transitions(

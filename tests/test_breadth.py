@@ -174,7 +174,7 @@ def test_variations_share_a_seed_and_turn_to_different_noise() -> None:
 def test_the_plan_tells_how_many_pixels_references_add() -> None:
     plan = large(model="flux2-klein-4b", references=[PICTURE, "1" * 64])
     assert said(plan, "references") == (
-        "2, up to 1 megapixel each (every step looks at up to 12288 tokens of pictures, 4096 of them drawn: at least 3.0 "
+        "2, up to 1,048,576 pixels each (every step looks at up to 12288 tokens of pictures, 4096 of them drawn: at least 3.0 "
         "times the work)"
     )
     many = [f"{n:064x}" for n in range(7)]

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from flux_svd import planner
+from flux_svd import drawing, planner
 from flux_svd.cli import main
 from flux_svd.device import read_budget
 from flux_svd.ledger import Ledger
+from flux_svd.versions import installed_versions
 from tests.fakes import FakeEngines, fake_programs
 from tests.test_cli import run
 
@@ -175,10 +176,10 @@ def test_a_replay_names_the_version_device_and_weights_that_changed(
     kind: str, capsys: Output, engines: FakeEngines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(ask(capsys, kind, "a dog")["path"])
-    versions = planner.installed_versions
-    changed = {"torch": "9.9"}
-    monkeypatch.setattr(
-        planner, "installed_versions", lambda *names: tuple((n, changed.get(n, v)) for n, v in versions(*names)))
+    versions, changed = installed_versions, {"torch": "9.9"}
+    for room in (drawing, planner):
+        monkeypatch.setattr(
+            room, "installed_versions", lambda *names: tuple((n, changed.get(n, v)) for n, v in versions(*names)))
     sidecar = path.with_name(path.name + ".json")
     told = json.loads(sidecar.read_text())
     told["run"]["device"] = "cuda"

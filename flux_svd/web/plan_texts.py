@@ -177,9 +177,9 @@ PLAN_TEXTS: dict[str, tuple[str, str, str, str]] = {
         "jeder Schritt betrachtet bis zu {n} Bildtoken, {m} davon gezeichnet: mindestens {x}-mal die Arbeit",
         "每步查看至多 {n} 个图片词元，其中 {m} 个为绘制：工作量至少 {x} 倍",
     ),
-    "{n}, up to {m} megapixel each": (
-        "{n}, hasta {m} megapíxeles cada una", "{n}, jusqu’à {m} mégapixel chacune", "{n}, je bis zu {m} Megapixel",
-        "{n} 张，每张至多 {m} 百万像素",
+    "{n}, up to {m} pixels each": (
+        "{n}, hasta {m} píxeles cada una", "{n}, jusqu’à {m} pixels chacune", "{n}, je bis zu {m} Pixel",
+        "{n} 张，每张至多 {m} 像素",
     ),
     # Why: films.
     "transitions share their keyframe, so it is counted once": (
