@@ -33,14 +33,12 @@ GAP, LINE = 8, 15
 def main() -> None:
     """Draw what is named, or all three sheets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sheets", nargs="*", metavar="SHEET", help="flux, films or klein, if it is carried; default: all")
+    parser.add_argument("sheets", nargs="*", metavar="SHEET", help="flux, klein or films; default: all")
     parser.add_argument("--seed", type=int, default=2026)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    sheets = {"flux": captions_sheet, "films": films_sheet}
-    if (WEIGHTS / "pocket-klein").exists():
-        sheets["klein"] = wishes_sheet
+    sheets = {"flux": captions_sheet, "klein": wishes_sheet, "films": films_sheet}
     for name in chosen.sheets or sheets:
         sheets[name](chosen.seed).save(FOLDER / f"{name}.webp", quality=90)
 

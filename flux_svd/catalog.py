@@ -336,6 +336,19 @@ _POCKET_ROWS: tuple[ModelSpec, ...] = (
         sources=("flux_svd/pocket/weights/pocket-flux/README.md",),
     ),
     ModelSpec(
+        name="pocket-klein", title="Pocket FLUX.2 [klein]", family="flux2-klein", repo="", licence=MIT, pocket=True, steps=8,
+        guidance=3.0, guidance_kind="classifier-free", size=(128, 128), film_size=(160, 96), size_max=256, prompt_tokens=32,
+        obeys=frozenset({"guidance", "negative_prompt", "references"}),
+        references_max=2,  # as many as it was trained with
+        reference_pixels=128 * 128,  # it has seen none larger
+        text_layers=(1, 2, 3),
+        components=(
+            Component("text_encoder", 415_008), Component("transformer", 5_570_432), Component("vae", 984_996),
+        ),
+        work=WorkingMemory(step=8_900, decode=193, encode=193),
+        sources=("flux_svd/pocket/weights/pocket-klein/README.md",),
+    ),
+    ModelSpec(
         name="pocket-svd", title="Pocket SVD", family="svd", repo="", licence=MIT, pocket=True, steps=10, guidance=1.0,
         size=(160, 96), size_multiple=32, size_max=256,
         components=(Component("image_encoder", 271_168), Component("unet", 3_087_575), Component("vae", 984_931)),
@@ -352,8 +365,8 @@ MODELS: dict[str, ModelSpec] = {row.name: row for row in (*_ROWS, *_POCKET_ROWS)
 VIDEO_FAMILIES: tuple[Family, ...] = ("svd", "ltx", "wan")
 IMAGE_FAMILIES: tuple[Family, ...] = ("flux1", "flux2-klein", "flux2")
 
-# Which model `auto` prefers, best first; the last one is always here.
-AUTO_IMAGE = ("flux2-klein-9b", "flux2-klein-4b", "flux1-dev", "flux1-schnell", "pocket-flux")
+# Which model `auto` prefers, best first; the pocket ones are always here.
+AUTO_IMAGE = ("flux2-klein-9b", "flux2-klein-4b", "flux1-dev", "flux1-schnell", "pocket-flux", "pocket-klein")
 AUTO_VIDEO = ("svd-xt", "svd", "pocket-svd")
 AUTO_SCORER = ("clip-vit-b-32", "pocket-clip")
 

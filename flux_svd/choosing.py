@@ -58,7 +58,7 @@ def choose_model(
         notes.append(Decision(field.replace("_", " "), candidate.name, "; ".join([why, *passed_over])))
         return candidate
     if unfit:
-        smallest = min(unfit, key=lambda spec: spec.parameters)
+        smallest = min(unfit, key=lambda spec: 0 if spec.pocket else spec.parameters)  # of pocket ones the first, as ever
         place(smallest, choose_precision(smallest, budget)[0], usual_shape(smallest), budget)
         notes.append(Decision(field.replace("_", " "), smallest.name, "the smallest that is here; the device holds none"))
         return smallest

@@ -145,7 +145,8 @@ def test_a_licence_is_explained_before_a_download_and_accepted_by_name(capsys: O
 
 def test_models_and_doctor_tell_what_is_here(capsys: Output) -> None:
     _, answer, _ = run(capsys, "models")
-    assert {row["name"] for row in answer["models"] if row["ready"]} == {"pocket-flux", "pocket-svd", "pocket-clip"}
+    ready = {row["name"] for row in answer["models"] if row["ready"]}
+    assert ready == {"pocket-flux", "pocket-klein", "pocket-svd", "pocket-clip"}
     _, answer, _ = run(capsys, "doctor")
     assert {"python", "device", "device_memory", "disk_free", "ffmpeg", "token"} <= set(answer)
 

@@ -21,7 +21,7 @@ from flux_svd.recipe import ImageRecipe, VideoRecipe, derive_seed, fingerprint, 
 from flux_svd.request import Transition, make_request
 
 LAPTOP = Budget("cpu", "a laptop", 16 * GIB, 16 * GIB, 100 * GIB)
-POCKET = Inventory(frozenset({"pocket-flux", "pocket-svd", "pocket-clip"}))
+POCKET = Inventory(frozenset({"pocket-flux", "pocket-klein", "pocket-svd", "pocket-clip"}))
 EVERYTHING = Inventory(frozenset(MODELS), frozenset(spec.licence.id for spec in MODELS.values()))
 
 
@@ -236,9 +236,12 @@ def test_a_wish_that_contradicts_its_model_is_refused(fields: dict[str, Any], fi
 def test_with_references_auto_is_a_model_that_takes_them_and_says_which_it_passed_over() -> None:
     some = Inventory(frozenset({"flux1-schnell", "flux2-klein-4b", "pocket-clip"}))
     assert plan_of(gpu(141, host=200), some, references=["0" * 64]).model == "flux2-klein-4b"
-    for inventory, passed_over in ((POCKET, "pocket-flux"), (Inventory(frozenset({"flux1-schnell"})), "flux1-schnell")):
-        with pytest.raises(ModelUnavailable, match=rf"download flux2-klein-9b \({passed_over} takes no references\)"):
-            plan_of(gpu(141, host=200), inventory, references=["0" * 64])
+    for budget in (LAPTOP, gpu(141, host=200)):
+        plan = plan_of(budget, references=["0" * 64])
+        assert plan.model == "pocket-klein"
+        assert "pocket-flux takes no references" in next(note.why for note in plan.decisions if note.what == "model")
+    with pytest.raises(ModelUnavailable, match=r"download flux2-klein-9b \(flux1-schnell takes no references\)"):
+        plan_of(gpu(141, host=200), Inventory(frozenset({"flux1-schnell"})), references=["0" * 64])
 
 
 def test_a_model_that_is_not_here_says_how_to_get_it() -> None:
@@ -273,7 +276,7 @@ def test_auto_draws_for_the_named_video_model_with_a_model_of_its_kind() -> None
     assert film_of(LAPTOP, EVERYTHING, video_model="pocket-svd")[0].model == "pocket-flux"
     assert film_of(gpu(80), EVERYTHING, video_model="svd-xt")[0].model == "flux2-klein-9b"
     only = Inventory(POCKET.on_disk | {"svd-xt"}, EVERYTHING.accepted)
-    with pytest.raises(ModelUnavailable, match=r"^model: .*\(pocket-flux does not go with svd-xt\)"):
+    with pytest.raises(ModelUnavailable, match=r"^model: .*\(pocket-flux does not go with svd-xt; pocket-klein"):
         film_of(gpu(80), only, video_model="svd-xt")
     given = [{"prompt": text, "picture": text * 64} for text in "ab"]
     film = film_of(gpu(80), only, video_model="svd-xt", stages=given)[1]

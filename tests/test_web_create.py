@@ -259,7 +259,7 @@ def shown(tmp_path: Path, index: int = 0, **wish: Any) -> Shown:
 
 
 def test_only_what_works_is_offered(tmp_path: Path) -> None:
-    pocket, klein = MODELS["pocket-flux"], MODELS["flux2-klein-4b"]
+    pocket, klein = MODELS["pocket-flux"].obeys, MODELS["flux2-klein-4b"].obeys
     one = shown(tmp_path)
     now = Results((one,))
     assert spoken(results.actions(now, pocket)) == [
@@ -281,7 +281,7 @@ def test_what_is_offered_and_told_is_said_in_every_language(tmp_path: Path, desk
     one = shown(tmp_path)
     now = Results((one,)).with_copy(results.enlarged(one, "files/x/copy.png", 2))
     partners = results.partners_of(now, [Partner("data:r", "Reference 1", 8, 8)])
-    told = [*spoken(results.actions(replace(now, chosen=0), MODELS["flux2-klein-4b"])), *(one.name for one in partners)]
+    told = [*spoken(results.actions(replace(now, chosen=0), MODELS["flux2-klein-4b"].obeys)), *(one.name for one in partners)]
     told += [part for label, _ in effort_choices(desk, FORM, None) for part in label.split("\n")]
     told += spoken(drawn(dict.fromkeys(extras.NAMES, "x"), ["The picture it began at is not on this machine."]))
     told += spoken(results.done(now)) + spoken(results.done(replace(now, partners=partners)))
@@ -311,7 +311,7 @@ def test_a_picture_is_compared_with_its_original_its_references_its_neighbours_a
     assert stage.index("files/b/x.png") < stage.index("files/d/x.png")  # the partner is on the left, below
     assert 'type="range"' in stage
     assert "library/thumb/b" in results.row(replace(now, partners=partners))
-    assert results.actions(replace(now, partners=partners), MODELS["pocket-flux"]).count("data-do") == 1
+    assert results.actions(replace(now, partners=partners), MODELS["pocket-flux"].obeys).count("data-do") == 1
 
 
 @pytest.mark.parametrize("near", [True, False])

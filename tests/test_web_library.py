@@ -20,7 +20,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from flux_svd.catalog import MODELS
-from flux_svd.plan import Inventory
 from flux_svd.web import i18n
 from flux_svd.web.accounts import Accounts
 from flux_svd.web.guard import rules_for
@@ -153,14 +152,6 @@ def test_details_tell_plan_run_and_provenance(site: Site) -> None:
     assert told["licence"] == "MIT License"
     assert len(told["sha256"]) == 64
     assert "owner" not in json.dumps(told)
-
-
-@pytest.mark.parametrize(("model", "can"), [("pocket-flux", False), ("flux2-klein-4b", True)])
-def test_a_reference_is_offered_where_a_model_here_works_from_pictures(
-    site: Site, model: str, can: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("flux_svd.weights.read_inventory", lambda home: Inventory(frozenset([model]), frozenset([model])))
-    assert site.ask("GET", f"/library/item/{site.items()[0]['id']}").json()["can_refer"] is can
 
 
 def test_a_long_seed_reaches_the_browser_exactly(outputs: Path, home: Path) -> None:

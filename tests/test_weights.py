@@ -34,7 +34,7 @@ def lay_out(folder: Path, *, shards: tuple[str, ...] = ("a", "b")) -> Path:
 
 
 def test_pocket_models_are_always_here(home: Path) -> None:
-    assert {"pocket-flux", "pocket-svd", "pocket-clip"} <= weights.read_inventory(home).on_disk
+    assert {"pocket-flux", "pocket-klein", "pocket-svd", "pocket-clip"} <= weights.read_inventory(home).on_disk
 
 
 def test_a_whole_folder_in_the_data_folder_is_found(home: Path) -> None:

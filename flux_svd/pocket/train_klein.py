@@ -32,11 +32,12 @@ PROMPT_TOKENS = 32
 TEXT_LAYERS = (1, 2, 3)  # hidden states that are read, of four layers: the large ones read 9, 18, 27 of 36
 CAPTIONS = 64  # of a batch of words alone
 LOOKED = 64  # pictures of a batch to be recognised alone
-LOOKS = 0.15  # share of such batches once pictures are shown
+LOOKS_FIRST, LOOKS = 0.7, 0.15  # share of such batches when pictures are first shown, and later
 BATCHES = {0: 32, 1: 20, 2: 14}  # pictures of a batch by how many references each has: about equally long to compute
-CHANCES = {0: 0.6, 1: 0.3, 2: 0.1}
+CHANCES = {0: 0.35, 1: 0.45, 2: 0.2}
 READING = 0.04  # share of the training in which only the text encoder learns, to say what pocket-flux's says
 ALONE = 0.2  # share of the training in which nothing is shown yet
+LOOKING = 0.4  # share of the training at whose end it has learned to see: wishes teach it more slowly
 HINTED = 0.8  # share of the training at whose end the hints have faded
 HINTS, TOLD, SHOWN = 0.3, 0.1, 1.0  # weights at first beside the velocity: hints, what captions mean, what is meant of pictures
 READ = 2  # blocks after which the words are to know what is meant of the pictures shown, and one more for the picture's tokens
@@ -159,7 +160,7 @@ class KleinTask:
         """Return the distance to the teacher on one batch of one size and one number of references."""
         if done < READING:
             return self._missed_words(luck)
-        if done >= ALONE and luck.words.random() < LOOKS:
+        if done >= ALONE and luck.words.random() < (LOOKS_FIRST if done < LOOKING else LOOKS):
             return self._missed_at_sight(luck)
         references = luck.words.choices(list(CHANCES), list(CHANCES.values()))[0] if done >= ALONE else 0
         pool = luck.words.choice(self.pools[references])

@@ -97,7 +97,8 @@ class CreatePage:
             interactive=True,
         )
         self.count = gr.Radio(COUNTS, value=1, label="Pictures", elem_id="f_count", elem_classes="seg", interactive=True)
-        with gr.Accordion("References", open=False, visible="references" in spec.obeys) as self.references_fold:
+        obeyed = self.desk.obeyed("auto")
+        with gr.Accordion("References", open=False, visible="references" in obeyed) as self.references_fold:
             self.references = References(self.desk)
         with gr.Accordion("Settings", open=False, elem_id="c_fold"):
             self.model = gr.Dropdown(
@@ -184,9 +185,9 @@ class CreatePage:
         )
         self.effort.input(self.choose_effort, [self.effort, self.model], self.steps, **QUIET)
         gr.on(
-            [self.prompt.change, self.model.change, self.begun.change],
+            [self.prompt.change, self.model.change, self.references.ids.change, self.begun.change],
             self.read_prompt,
-            [self.prompt, self.model],
+            [self.prompt, self.model, self.references.ids],
             self.about,
             trigger_mode="always_last",
             **QUIET,
@@ -249,7 +250,7 @@ class CreatePage:
         size = fields.size_of(self.desk.resolve(form.model), form.preset, form.shape)
         return gr.skip() if now.pictures else results.empty(*size)
 
-    def read_prompt(self, prompt: str, model: str) -> str:
+    def read_prompt(self, prompt: str, model: str, references: tuple[str, ...]) -> str:
         """Return what can be said about the words: a film meant, or words the pocket model does not know."""
         notes = []
         kind, why = suggest_kind(prompt)
@@ -258,7 +259,7 @@ class CreatePage:
                 f'<p class="quiet">This reads like a film (<bdi>{esc(why)}</bdi>). '
                 '<button type="button" class="do link" data-do="film">Make a film instead</button></p>'
             )
-        spec = self.desk.resolve(model)
+        spec = self.desk.resolve(model, len(references))
         if spec.pocket:
             unknown = unknown_words(prompt, edits="references" in spec.obeys)
             if unknown:
@@ -268,7 +269,7 @@ class CreatePage:
 
     def choose_model(self, name: str, shape: str, effort: Preset | None, now: Results) -> list[Any]:
         """Show what the model obeys. A shape it has stays unsaid: settings that are coming back may just be filling it in."""
-        spec = self.desk.resolve(name)
+        spec, obeyed = self.desk.resolve(name), self.desk.obeyed(name)
         choices = fields.shape_choices(spec, shape)
         other = {} if shape in dict(choices).values() else {"value": SQUARE}
         return [
@@ -276,8 +277,8 @@ class CreatePage:
             gr.Textbox(placeholder=str(fields.steps_of(spec, effort))),
             gr.Textbox(placeholder=f"{spec.guidance:g}", visible="guidance" in spec.obeys),
             gr.Textbox(visible="negative_prompt" in spec.obeys),
-            gr.Accordion(visible="references" in spec.obeys),
-            results.actions(now, spec) if now.pictures else "",
+            gr.Accordion(visible="references" in obeyed),
+            results.actions(now, obeyed) if now.pictures else "",
         ]
 
     def choose_effort(self, effort: Preset, model: str) -> Any:

@@ -18,7 +18,8 @@ from PIL import Image, UnidentifiedImageError
 
 from flux_svd import weights
 from flux_svd.artifact import Artifact, VideoArtifact
-from flux_svd.catalog import IMAGE_FAMILIES, MODELS, ModelSpec
+from flux_svd.catalog import AUTO_IMAGE, IMAGE_FAMILIES, MODELS, Control, ModelSpec
+from flux_svd.choosing import choose_model
 from flux_svd.clock import Clock
 from flux_svd.device import read_budget
 from flux_svd.errors import DoesNotFit, FluxSvdError, InvalidRequest, ModelUnavailable, UnreadableFile
@@ -170,8 +171,9 @@ class Desk:
         return read_budget(self.session.store.home)
 
     def image_models(self) -> list[ModelSpec]:
-        """Return the image models that can be used here now."""
-        return image_models_in(self.session.store.home)
+        """Return the image models whose weights are here and whose licence was accepted where it has to be."""
+        inventory = weights.read_inventory(self.session.store.home)
+        return [spec for spec in MODELS.values() if spec.family in IMAGE_FAMILIES and inventory.has(spec)]
 
     def model_or_best(self, name: str) -> tuple[str, list[str]]:
         """Return the image model of a request, or "auto" and a sentence that says so where it is not ready here."""
@@ -179,14 +181,21 @@ class Desk:
             return name, []
         return "auto", [f"{name} is not ready on this machine; the best here takes its place."]
 
-    def resolve(self, name: str) -> ModelSpec:
-        """Return the model of this name; for "auto" the one a plan would take here now."""
+    def resolve(self, name: str, references: int = 0) -> ModelSpec:
+        """Return the model of this name; for "auto" the one a plan with so many references would take here now."""
         if name in MODELS:
             return MODELS[name]
         try:
+            if references:
+                inventory = weights.read_inventory(self.session.store.home)
+                return choose_model("auto", "model", AUTO_IMAGE, IMAGE_FAMILIES, self.budget(), inventory, [], None, references)
             return MODELS[self.session.plan(ImageRequest(prompt="a picture")).model]
         except (ModelUnavailable, DoesNotFit):
             return MODELS["pocket-flux"]
+
+    def obeyed(self, name: str) -> frozenset[Control]:
+        """Return the wishes that this model obeys; for "auto" references too, where a plan with some would take another model."""
+        return self.resolve(name).obeys | (self.resolve(name, references=1).obeys & {"references"})
 
 
 def _pixels_of(path: Path) -> float:
@@ -196,12 +205,6 @@ def _pixels_of(path: Path) -> float:
             return picture.width * picture.height
     except (OSError, Image.DecompressionBombError, UnidentifiedImageError):
         return math.inf
-
-
-def image_models_in(home: Path) -> list[ModelSpec]:
-    """Return the image models whose weights are here and whose licence was accepted where it has to be."""
-    inventory = weights.read_inventory(home)
-    return [spec for spec in MODELS.values() if spec.family in IMAGE_FAMILIES and inventory.has(spec)]
 
 
 def ask_apart(arguments: Sequence[str], home: Path) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def image_fields(desk: Desk, form: PictureForm) -> dict[str, Any]:
         found["guidance"] = number("guidance", form.guidance)
     if "negative_prompt" in spec.obeys and form.negative and form.negative.strip():
         found["negative_prompt"] = form.negative
-    if "references" in spec.obeys and form.references:
+    if form.references and "references" in desk.obeyed(form.model):
         found["references"] = form.references
     return found
 

@@ -29,7 +29,6 @@ from flux_svd.library import KEYFRAME_MARK, Item, Library
 from flux_svd.recipe import VideoRecipe, recipe_from_json
 from flux_svd.results import sidecar_of
 from flux_svd.web import query
-from flux_svd.web.desk import image_models_in
 from flux_svd.web.details import made_with
 from flux_svd.web.owner import may_list, owner_of
 from flux_svd.web.shelf import Shelf
@@ -105,7 +104,6 @@ class LibraryRoutes:
             "made_with": made_with(recipe),
             "placement": sidecar.get("placement"), "job": item.job,
             "keyframes": [self._shown(library.item(one), owner) for one in beside],
-            "can_refer": any("references" in one.obeys for one in image_models_in(self._home)),
             "source_type": SOURCE_TYPE, "licence": spec.licence.title if spec else "",
             "licence_url": spec.licence.url if spec else "",
         }  # fmt: skip

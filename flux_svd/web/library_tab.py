@@ -10,7 +10,7 @@ import gradio as gr
 
 from flux_svd import again
 from flux_svd.artifact import load_request
-from flux_svd.errors import FluxSvdError, ModelUnavailable, UnreadableFile
+from flux_svd.errors import FluxSvdError, UnreadableFile
 from flux_svd.request import Request, VideoRequest
 from flux_svd.web import parts
 from flux_svd.web.board import Board
@@ -76,12 +76,11 @@ def connect_library(
         return {**create.filled(wish), create.stat: parts.status("Ready"), tabs: to(ids[0])}
 
     def add_reference(path: Path, references: tuple[str, ...]) -> Update:
-        spec = next((spec for spec in desk.image_models() if "references" in spec.obeys), None)
-        if spec is None:
-            raise ModelUnavailable("No model here works from pictures; the FLUX.2 models do. See Models.")
+        able = ["auto"] if "references" in desk.obeyed("auto") else []
+        able += [spec.name for spec in desk.image_models() if "references" in spec.obeys]  # a pocket one at least
         chosen = (*references, desk.keep_picture(path))[-MAX_REFERENCES:]
         return {
-            create.model: spec.name, create.references.ids: chosen, create.references.area: create.references.drawn(chosen),
+            create.model: able[0], create.references.ids: chosen, create.references.area: create.references.drawn(chosen),
             create.stat: parts.status("Added as a reference"),
         }  # fmt: skip
 

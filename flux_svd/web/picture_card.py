@@ -54,7 +54,7 @@ class PictureCard:
         """Return the pictures of a run and what can be done with the large one."""
         if not now.pictures:
             return {self.pic: results.empty(width, height), self.row: "", self.acts: ""}
-        acts = results.actions(now, self.desk.resolve(model))
+        acts = results.actions(now, self.desk.obeyed(model))
         return {self.pic: results.stage(now), self.row: results.row(now), self.acts: acts}
 
     def _redrawn(self, now: Results, model: str) -> Update:

@@ -18,6 +18,7 @@ from flux_svd.web.desk import Desk
 from flux_svd.web.parts import QUIET, Update, esc
 
 MAX_REFERENCES = 8  # as many as a request takes
+HINT, HINT_WORDS = "Say what changes; the rest stays. For example:", "the same object at the right"
 UPLOAD_PATH = "/pictures/upload"
 
 # Sends each picture to our own route and tells the page the ids; runs once, when the area is first shown.
@@ -88,7 +89,8 @@ class References:
             '<input type="file" accept="image/png,image/jpeg,image/webp" multiple hidden aria-label="Reference pictures">'
         )  # fmt: skip
         said = f'<div role="alert" class="small bad">{esc(problem)}</div>' if problem else ""
-        return f'<div class="refs"><ul>{thumbs}</ul>{room}{said}</div>'
+        hint = f'<p class="small quiet">{HINT} <bdi>{HINT_WORDS}</bdi></p>' if ids else ""
+        return f'<div class="refs"><ul>{thumbs}</ul>{hint}{room}{said}</div>'
 
     def shown(self, ids: tuple[str, ...], problem: str = "") -> Update:
         """Return the area with these pictures."""

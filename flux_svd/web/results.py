@@ -9,7 +9,7 @@ from typing import Any
 
 from flux_svd import again
 from flux_svd.artifact import ImageArtifact
-from flux_svd.catalog import ModelSpec
+from flux_svd.catalog import Control
 from flux_svd.upscale import MAX_PIXELS, SCALES
 from flux_svd.web import parts
 from flux_svd.web.parts import esc
@@ -180,8 +180,8 @@ def row(now: Results) -> str:
     return f'<div class="cands" style="--ratio:{now.large.width}/{now.large.height}">{"".join(cells)}</div>'
 
 
-def actions(now: Results, spec: ModelSpec) -> str:
-    """Return what can be done with the large picture; `spec` is the model the form names."""
+def actions(now: Results, obeyed: frozenset[Control]) -> str:
+    """Return what can be done with the large picture; `obeyed` is what the model the form names obeys."""
     large = now.large
     if now.partners:
         return '<button type="button" class="do" data-do="leave">Done</button>'
@@ -204,7 +204,7 @@ def actions(now: Results, spec: ModelSpec) -> str:
             '<span class="brief">To Video</span></button>',
             _menu(
                 "More",
-                (_button("reference", "Use as reference") if "references" in spec.obeys else "")
+                (_button("reference", "Use as reference") if "references" in obeyed else "")
                 + _button("seed", "Reuse seed")
                 + f'<button type="button" class="do" data-copy="{esc(large.settings)}">Copy settings</button>',
             ),

@@ -154,6 +154,10 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
         "Suelte o pegue imágenes, o haga clic para elegirlas", "Déposez ou collez des images, ou cliquez pour les choisir",
         "Bilder ablegen, einfügen oder zum Wählen klicken", "拖入或粘贴图片，或点击选择",
     ),
+    "Say what changes; the rest stays. For example:": (
+        "Diga qué cambia; lo demás queda. Por ejemplo:", "Dites ce qui change ; le reste demeure. Par exemple :",
+        "Sagen Sie, was sich ändert; der Rest bleibt. Zum Beispiel:", "请说明要改变什么，其余保持不变。例如：",
+    ),
     "Reference pictures": ("Imágenes de referencia", "Images de référence", "Vorlagen", "参考图片"),
     "Reference {n}": ("Referencia {n}", "Référence {n}", "Vorlage {n}", "参考图 {n}"),
     "Remove reference {n}": ("Quitar la referencia {n}", "Retirer la référence {n}", "Vorlage {n} entfernen", "移除参考图 {n}"),

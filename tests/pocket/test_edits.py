@@ -211,15 +211,18 @@ def test_noised_pictures_mislead_about_the_shape_alone() -> None:
     assert sum(one == scene for one in seen) > 80  # half of them, and a sixth of the others by chance
 
 
+@pytest.mark.parametrize(("share", "done"), [("LOOKS_FIRST", 0.3), ("LOOKS", 0.5)])
 def test_pictures_shown_alone_teach_the_blocks_that_read_and_no_other(
-    untrained: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
+    share: str, done: float, untrained: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS", 1.0)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS_FIRST", 0.0)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS", 0.0)
+    monkeypatch.setattr(f"flux_svd.pocket.train_klein.{share}", 1.0)
     monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKED", 4)
     task = KleinTask(untrained, teacher, torch.device("cpu"), capacity=16)
     model = untrained.transformer
     model.zero_grad()
-    task.loss(Luck.from_seed(2), 0.5).backward()
+    task.loss(Luck.from_seed(2), done).backward()
     assert all(float(block.ff.linear_out.weight.grad.abs().sum()) > 0 for block in model.transformer_blocks)
     assert all(weight.grad is None for weight in model.single_transformer_blocks.parameters())
 

@@ -16,6 +16,9 @@ from flux_svd.engines.decode import stitch
 from flux_svd.engines.flux import FluxEngine
 from flux_svd.engines.svd import SvdEngine
 from flux_svd.memory import Placement
+from flux_svd.pocket.judge_films import to_picture
+from flux_svd.pocket.painter import paint_scenes
+from flux_svd.pocket.world import Scene
 from flux_svd.progress import ignore_steps
 from flux_svd.recipe import ImageRecipe, TransitionRecipe, VideoRecipe
 
@@ -59,6 +62,24 @@ def test_pocket_flux_paints_the_colours_it_is_asked_for(painter: FluxEngine) -> 
     assert corners[2] > corners[0] + 60  # blue stands behind
     reddest = (drawn[..., 0] - drawn[..., 2]).max()
     assert reddest > 60  # and something red before it
+
+
+def test_pocket_klein_takes_from_a_reference_what_the_words_leave_out() -> None:
+    spec = MODELS["pocket-klein"]
+    engine = FluxEngine(spec, WEIGHTS / spec.name, placed(spec.name), "fp32")
+    pictures = {}
+    for color, ground in (("red", "blue"), ("blue", "red")):
+        shown = to_picture(paint_scenes([Scene("circle", color, "large", ground, "left")], 128, 128)[0])
+        recipe = ImageRecipe(
+            model=spec.name, revision="", prompt="the same object at the right", negative_prompt="", seed=7, width=128,
+            height=128, steps=spec.steps, guidance=spec.guidance, guidance_kind=spec.guidance_kind, references=("shown",),
+            precision="fp32", prompt_tokens=spec.prompt_tokens, decode_tile=0, versions=(),
+        )  # fmt: skip
+        pictures[color] = np.asarray(engine.draw(recipe, (shown,), ignore_steps), dtype=int)
+    for color, sign in (("red", 1), ("blue", -1)):
+        bright = pictures[color][..., 0] - pictures[color][..., 2]  # 180 of red, -170 of blue
+        assert sign * (bright[64, 96] - bright[64, 32]) > 100  # the object is at the right now
+        assert sign * (bright[64, 96] - bright[4, 4]) > 100  # and the ground is as it was
 
 
 def test_pocket_clip_tells_the_prompt_of_a_picture_from_another(painter: FluxEngine, scorer: ClipScorer) -> None:

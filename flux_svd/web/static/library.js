@@ -179,7 +179,7 @@ window.fluxLibrary = (root, tell) => {
       tag("p", { class: "words" }, own(item.prompt)),
       tag("div", { class: "acts2" },
         button(say("Use all settings"), go("all")), button(say("Use all but the seed"), go("remix")),
-        still && all.can_refer && button(say("Use as reference"), go("reference")), still && button(say("Use as keyframe"), go("keyframe")),
+        still && button(say("Use as reference"), go("reference")), still && button(say("Use as keyframe"), go("keyframe")),
         starred, tag("a", { class: "do edge", href: `${item.address}?download`, download: true, text: say("Download") }),
         button(say("Move to trash"), guarded(async () => {
           await ask("delete", { ids: [item.id] }); sheet.close(); await load(true); told(say("{n} moved to the trash.", { n: 1 }));
