@@ -31,6 +31,7 @@ from flux_svd.engines.warm import WarmEngines
 from flux_svd.errors import Cancelled, DiskFull, DoesNotFit, EncodingFailed, FluxSvdError, UnreadableFile
 from flux_svd.judging import thinning
 from flux_svd.lock import DeviceLock
+from flux_svd.memory import Budget
 from flux_svd.metrics.film import FilmReport
 from flux_svd.pictures import read_picture
 from flux_svd.placing import LEVERS, levers_of
@@ -94,13 +95,17 @@ class Session:
             weights.find_model_file(request.model_file, self.home)
         if request.text_encoder is not None:
             weights.find_model_file(request.text_encoder, self.home, field="text_encoder")
-        budget = device.read_budget(self.home, vram_bytes=self._vram_bytes)
+        budget = self.budget()
         if self._untried:
             budget = dataclasses.replace(budget, tried=LEVERS)
         locked, inventory = self._locked(request), weights.read_inventory(self.home)
         inventory = dataclasses.replace(inventory, considering=considering)
         plan = make_plan(request, budget, inventory, random.SystemRandom(), locked)
         return dataclasses.replace(plan, seconds=Clock(self.store, plan).predict())
+
+    def budget(self) -> Budget:
+        """Return what this machine offers now, of the GPU no more than this session may use."""
+        return device.read_budget(self.home, vram_bytes=self._vram_bytes)
 
     def run(
         self, plan: Plan, on_progress: OnProgress | None = None, cancelled: threading.Event | None = None,

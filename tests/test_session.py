@@ -396,3 +396,10 @@ def test_a_long_film_is_thinned_while_it_is_decoded(tmp_path: Path, monkeypatch:
     shown = session_module._pictures_in(film_file)
     assert [np.asarray(one)[0, 0, 0] for one in shown] == [number % 256 for number in range(0, 1000, 15)]
     assert most < 80
+
+
+def test_what_is_offered_counts_of_the_gpu_what_the_session_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("flux_svd.device.read_budget", lambda home, vram_bytes=None: asked.append(vram_bytes))
+    Session(home=tmp_path, vram_bytes=4 * 2**30).budget()
+    assert asked == [4 * 2**30]

@@ -21,13 +21,12 @@ from flux_svd.artifact import Artifact, VideoArtifact
 from flux_svd.catalog import AUTO_IMAGE, IMAGE_FAMILIES, MODELS, Control, ModelSpec
 from flux_svd.choosing import choose_model
 from flux_svd.clock import Clock
-from flux_svd.device import read_budget
 from flux_svd.errors import DoesNotFit, FluxSvdError, InvalidRequest, ModelUnavailable, UnreadableFile
 from flux_svd.memory import Budget
 from flux_svd.plan import Plan
 from flux_svd.progress import Progress
 from flux_svd.recipe import ImageRecipe, fingerprint
-from flux_svd.request import ImageRequest, make_request
+from flux_svd.request import make_request
 from flux_svd.upscale import upscale_file
 from flux_svd.web.owner import owner_of
 from flux_svd.web.queued import Queued
@@ -168,7 +167,7 @@ class Desk:
         return self.work.queue_words()
 
     def budget(self) -> Budget:
-        return read_budget(self.session.store.home)
+        return self.session.budget()
 
     def image_models(self) -> list[ModelSpec]:
         """Return the image models whose weights are here and whose licence was accepted where it has to be."""
@@ -185,11 +184,9 @@ class Desk:
         """Return the model of this name; for "auto" the one a plan with so many references would take here now."""
         if name in MODELS:
             return MODELS[name]
+        inventory = weights.read_inventory(self.session.store.home)
         try:
-            if references:
-                inventory = weights.read_inventory(self.session.store.home)
-                return choose_model("auto", "model", AUTO_IMAGE, IMAGE_FAMILIES, self.budget(), inventory, [], None, references)
-            return MODELS[self.session.plan(ImageRequest(prompt="a picture")).model]
+            return choose_model(name, "model", AUTO_IMAGE, IMAGE_FAMILIES, self.budget(), inventory, [], references=references)
         except (ModelUnavailable, DoesNotFit):
             return MODELS["pocket-flux"]
 

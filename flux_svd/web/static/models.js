@@ -66,7 +66,10 @@ window.fluxModels = (root) => {
     clearTimeout(timer);
     const mine = ++asked;
     let data;
-    try { data = await ask("models/list"); } catch (error) { note.textContent = error.message; note.classList.add("bad"); return; }
+    try { data = await ask("models/list"); } catch (error) {
+      if (mine === asked) { note.textContent = error.message; note.classList.add("bad"); }
+      return;
+    }
     if (mine !== asked) return; // a newer answer is on its way, or there
     const words = JSON.stringify(data);
     if (words !== drawn && isPressed()) { timer = setTimeout(load, 300); return; }
