@@ -120,13 +120,13 @@ def sweep(tmp_path: Path, fault: failpoints.Fault, step: int, first: int = 1) ->
     return points, tried, worst
 
 
-# A point costs .55 s of processor time: all 362 of both kinds some 400 s, these 73 and 72 some 80 s.
+# A point costs .55 s of processor time: all 362 of both kinds some 400 s, these 41 and 40 some 45 s.
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("fault", "first"), [("kill", 1), ("full", 4)])
-def test_after_a_fault_at_every_fifth_point_the_same_film_comes_out(fault: failpoints.Fault, first: int, tmp_path: Path) -> None:
-    points, tried, worst = sweep(tmp_path, fault, 5, first)
+@pytest.mark.parametrize(("fault", "first"), [("kill", 1), ("full", 5)])
+def test_after_a_fault_at_every_ninth_point_the_same_film_comes_out(fault: failpoints.Fault, first: int, tmp_path: Path) -> None:
+    points, tried, worst = sweep(tmp_path, fault, 9, first)
     assert points >= 300
-    assert tried >= points // 5
+    assert tried >= points // 9
     assert worst <= 1
 
 

@@ -220,7 +220,8 @@ def test_models_say_what_fits_and_ask_for_the_licence(open_: Callable[..., Page]
 # Languages.
 
 
-@pytest.mark.parametrize(("locale", "column"), [("es-MX", 0), ("fr-FR", 1), ("de-DE", 2), ("zh-CN", 3)])
+# All four are walked by test_no_page_holds_english_that_the_table_can_turn; these are a region without words of its own, and no Latin.
+@pytest.mark.parametrize(("locale", "column"), [("es-MX", 0), ("zh-CN", 3)])
 def test_the_page_speaks_the_browsers_language(open_: Callable[..., Page], locale: str, column: int) -> None:
     page = open_(locale=locale)
     say = {english: others[column] for english, others in TEXTS.items()}
@@ -275,6 +276,7 @@ def english_in(said: list[str], column: int) -> list[str]:
 @pytest.mark.parametrize(("locale", "column"), [("es-ES", 0), ("fr-FR", 1), ("de-DE", 2), ("zh-CN", 3)])
 def test_no_page_holds_english_that_the_table_can_turn(open_: Callable[..., Page], locale: str, column: int) -> None:
     page = open_(locale=locale)
+    assert page.evaluate("document.documentElement.lang").startswith(locale[:2])
     found: dict[str, list[str]] = {}
 
     def look(where: str) -> None:
