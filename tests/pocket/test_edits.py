@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
@@ -128,6 +129,19 @@ def test_the_teacher_answers_at_several_noise_levels(teacher: Any, monkeypatch: 
     assert torch.allclose(kept["velocity"], wanted, atol=0.1)
     assert kept["picture"].shape == (2 * NOISINGS, 7, 64, OLD)  # after the embedder and six blocks
     assert kept["told"].shape == (2 * NOISINGS, 7, 32, OLD)
+
+
+def test_of_outlines_the_picture_itself_is_the_answer(teacher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(rng: random.Random, **kind: Any) -> Any:
+        return replace(sample_scene(rng, **kind), size="large", outlined=next(outlines))
+
+    monkeypatch.setattr("flux_svd.pocket.klein_lessons.UNTOLD", 0.0)
+    for outlined in (True, False):
+        outlines = itertools.repeat(outlined)
+        monkeypatch.setattr("flux_svd.pocket.klein_lessons.sample_scene", drawn)
+        kept = pool_of(teacher, (128, 128), 0, 1).kept
+        clean = kept["noisy"] - kept["sigma"] * kept["velocity"]  # (noise levels, tokens, 32)
+        assert (float(clean.std(dim=0).max()) < 1e-4) == outlined
 
 
 @pytest.mark.parametrize("references", [0, 1, 2])
