@@ -220,7 +220,8 @@ def test_models_say_what_fits_and_ask_for_the_licence(open_: Callable[..., Page]
 # Languages.
 
 
-# All four are walked by test_no_page_holds_english_that_the_table_can_turn; these are a region without words of its own, and no Latin.
+# All four are walked by test_no_page_holds_english_that_the_table_can_turn;
+# these are a region without words of its own, and another script.
 @pytest.mark.parametrize(("locale", "column"), [("es-MX", 0), ("zh-CN", 3)])
 def test_the_page_speaks_the_browsers_language(open_: Callable[..., Page], locale: str, column: int) -> None:
     page = open_(locale=locale)
