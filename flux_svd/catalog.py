@@ -351,7 +351,7 @@ _POCKET_ROWS: tuple[ModelSpec, ...] = (
     ModelSpec(
         name="pocket-svd", title="Pocket SVD", family="svd", repo="", licence=MIT, pocket=True, steps=10, guidance=1.0,
         size=(160, 96), size_multiple=32, size_max=256,
-        components=(Component("image_encoder", 271_168), Component("unet", 3_087_575), Component("vae", 984_931)),
+        components=(Component("image_encoder", 1_119_488), Component("unet", 2_592_852), Component("vae", 984_931)),
         work=WorkingMemory(step=42, decode=193, encode=193),
         sources=("flux_svd/pocket/weights/pocket-svd/README.md",),
     ),

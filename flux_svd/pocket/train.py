@@ -21,7 +21,7 @@ from flux_svd.pocket.train_clip import ClipTask, load_clip, make_clip
 from flux_svd.pocket.train_flux import FluxTask, make_pipeline
 from flux_svd.pocket.train_klein import KleinTask
 from flux_svd.pocket.train_klein import make_pipeline as make_klein
-from flux_svd.pocket.train_svd import FilmTask, take_over
+from flux_svd.pocket.train_svd import FilmTask
 from flux_svd.pocket.train_svd_vae import VaeTask, make_vae
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -69,12 +69,12 @@ def make_task(name: str, device: torch.device, *, fresh: bool = False) -> Task:
         if is_temporal and not fresh:  # the first pocket-svd borrows the picture autoencoder
             vae = AutoencoderKLTemporalDecoder.from_pretrained(folder, dtype=torch.float32)
         return VaeTask(teacher, vae, device)
-    eyes = make_eyes(load_clip(WEIGHTS / "pocket-clip")[0])
-    task = FilmTask(teacher, eyes, device)
-    if not fresh:  # the carried weights see with an encoder of their own
-        kept = StableVideoDiffusionPipeline.from_pretrained(WEIGHTS / "pocket-svd", dtype=torch.float32)
-        task.unet.load_state_dict(take_over(kept.unet, kept.image_encoder, eyes))
-        task.vae = kept.vae
+    if fresh:
+        return FilmTask(teacher, make_eyes(load_clip(WEIGHTS / "pocket-clip")[0]), device)
+    kept = StableVideoDiffusionPipeline.from_pretrained(WEIGHTS / "pocket-svd", dtype=torch.float32)
+    task = FilmTask(teacher, kept.image_encoder, device)
+    task.unet.load_state_dict(kept.unet.state_dict())
+    task.vae = kept.vae
     return task
 
 

@@ -20,15 +20,15 @@ from diffusers import (
     StableVideoDiffusionPipeline,
     UNetSpatioTemporalConditionModel,
 )
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from flux_svd.pocket.eyes import resized_for_encoder
+from flux_svd.pocket.film_pools import POOL_FRAMES, FilmPool, StillPool
 from flux_svd.pocket.loop import Luck
-from flux_svd.pocket.painter import Strokes, between, object_cells, paint, sample_paths
-from flux_svd.pocket.rollouts import State, TrueFilm, make_recorder, roll_out
-from flux_svd.pocket.train_svd_vae import FILM_FRAMES, HEIGHT, WIDTH, flatten_convolutions
+from flux_svd.pocket.rollouts import State, make_recorder, roll_out
+from flux_svd.pocket.svd_layers import PlainAttention, leave_time_out_of_pictures
+from flux_svd.pocket.train_svd_vae import FILM_FRAMES, WIDTH, flatten_convolutions
 
 # Latents have a deviation of one: at 30 nothing of an object shows, and a film's colour is known from its picture. From 80 half
 # of ten steps would be gone before anything is decided.
@@ -37,10 +37,13 @@ NOISE_AUG_STRENGTH = 0.02  # StableVideoDiffusionPipeline's default
 # Errors on and about the object count more: it covers a twentieth of a frame. A weight that does not depend on the noise
 # leaves the best answer as it is.
 OBJECT_WEIGHT = 5.0
-POOL_FRAMES = 25  # a stored film; shorter ones are cut from it
-_FIRST_FILMS = 400  # painted before the first step; one more in every fourth
-# Of the batches are states of the sampler's own (see `rollouts`): few in the first half, where the model learns to draw.
-ROLLED_EARLY, ROLLED = 0.25, 0.6
+# Share of the training in which it only learns to draw, by single frames; and share of the batches of that kind later.
+DRAWING, DRAWINGS = 0.42, 0.1
+STILL_BATCH = 72  # as long to compute as three films
+_FIRST_STILLS, _NEW_STILLS = 1000, 2  # films of which single frames are painted: before the first step, and for each batch
+_FIRST_FILMS = 400  # painted before the first whole film; one more in every fourth
+# Of the other batches are states of the sampler's own (see `rollouts`): few at first, more from `ROLLED_FROM` of the training on.
+ROLLED_EARLY, ROLLED, ROLLED_FROM = 0.25, 0.65, 0.55
 ROLLOUTS = 4  # films sampled at a time, so that the states of a batch are of several
 _REUSED = 3  # times each state is trained on
 _DROPPED = 0.12  # of the conditions
@@ -48,14 +51,14 @@ _LATENT_AUG = 0.05  # what that noise on the picture, and another encoder, do to
 
 
 def make_unet() -> UNetSpatioTemporalConditionModel:
-    """Return a new UNet, 3.1 M parameters: attention only at half resolution (10 × 6), where it is cheap and sees all."""
+    """Return a new UNet, 2.6 M parameters: attention only at half resolution (10 × 6), where it is cheap and sees all."""
     unet = UNetSpatioTemporalConditionModel(
         sample_size=WIDTH // 8,
         in_channels=16,
         out_channels=8,
-        down_block_types=("DownBlockSpatioTemporal", "CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
-        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal"),
-        block_out_channels=(64, 64, 64),
+        down_block_types=("DownBlockSpatioTemporal", "CrossAttnDownBlockSpatioTemporal"),
+        up_block_types=("CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal"),
+        block_out_channels=(64, 64),
         addition_time_embed_dim=32,
         projection_class_embeddings_input_dim=96,
         layers_per_block=1,
@@ -86,101 +89,6 @@ def make_scheduler() -> EulerDiscreteScheduler:
     )
 
 
-@torch.no_grad()
-def take_over(
-    unet: UNetSpatioTemporalConditionModel, seen: CLIPVisionModelWithProjection, eyes: CLIPVisionModelWithProjection
-) -> dict[str, Tensor]:
-    """Return the weights of `unet`, which was trained with the image encoder `seen`, for `make_unet` and its new `eyes`.
-
-    With one key only the values of the cross-attention count: they are fitted to give for the new embedding what they gave
-    for the old one, as far as that is linear in it (.71 of its variance; the UNet's loss stayed the same to .01).
-    """
-    luck = Luck.from_seed(0)
-    films = [sample_paths(50, luck.words, luck.noise)[0] for _ in range(30)]
-    pictures = [resized_for_encoder(paint(film, WIDTH, HEIGHT)) for film in films]
-    old, new = (torch.cat([encoder(some).image_embeds for some in pictures]) for encoder in (seen, eyes))
-    known = torch.cat([new, torch.ones(len(new), 1)], dim=1)  # (1500, 129)
-    fitted = torch.linalg.solve(known.T @ known + torch.eye(known.shape[1]), known.T @ old)  # (129, d)
-    state: dict[str, Tensor] = unet.state_dict()
-    fresh = make_unet().state_dict()
-    for name in [name for name in state if "attn2.to_v" in name]:
-        out = name.replace("to_v.weight", "to_out.0.")
-        state[out + "bias"] = state[out + "bias"] + state[out + "weight"] @ (state[name] @ fitted[-1])
-        state[name] = state[name] @ fitted[:-1].T
-        state[name.replace("to_v", "to_k")] = fresh[name.replace("to_v", "to_k")]
-    return state
-
-
-class PlainAttention:
-    """Attention written out: for sequences of at most 60 faster on a CPU than the fused kernel and its gradient.
-
-    With one key (SVD's cross-attention sees one image embedding) the softmax is one and only the value is left.
-    """
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Return (batch, tokens, channels) of `hidden_states` (same shape) attending to `encoder_hidden_states`."""
-        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        value = attn.to_v(source)  # (batch, keys, channels)
-        if source.shape[1] == 1:
-            mixed = value.expand(-1, hidden_states.shape[1], -1)
-        else:
-            query, key, value = (
-                part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-                for part in (attn.to_q(hidden_states) * attn.scale, attn.to_k(source), value)
-            )  # (batch, heads, tokens, channels / heads)
-            weights = (query @ key.transpose(-1, -2)).softmax(dim=-1).to(value.dtype)
-            mixed = (weights @ value).transpose(1, 2).flatten(2)
-        return attn.to_out[0](mixed)  # type: ignore[no-any-return]
-
-
-class FilmPool:
-    """The latents of films, kept to be used several times; every batch adds new films and forgets the oldest."""
-
-    def __init__(self, encoder: AutoencoderKL, capacity: int, device: torch.device) -> None:
-        self.encoder = encoder.eval().requires_grad_(False).to(device)
-        self.device = device
-        self.latents = torch.empty(capacity, POOL_FRAMES, 8, HEIGHT // 8, WIDTH // 8, dtype=torch.float16)
-        self.cells = torch.empty(capacity, POOL_FRAMES, HEIGHT // 8, WIDTH // 8)
-        self.ends: list[tuple[Strokes, Strokes]] = [None] * capacity  # type: ignore[list-item]
-        self.filled, self.next = 0, 0
-
-    @torch.no_grad()
-    def add(self, films: int, luck: Luck) -> None:
-        """Paint and encode `films` new ones."""
-        start, end = sample_paths(films, luck.words, luck.noise)
-        for number in range(films):
-            only = torch.tensor([number])
-            ends = start.pick(only), end.pick(only)
-            film = between(*ends, POOL_FRAMES).to(self.device)
-            pictures = paint(film, WIDTH, HEIGHT)
-            covered = object_cells(pictures, film.background, 8).float()
-            self.cells[self.next] = nn.functional.max_pool2d(covered, 3, stride=1, padding=1)  # and its neighbours
-            with torch.autocast(self.device.type, torch.bfloat16):
-                latents = self.encoder.encode(pictures).latent_dist.mode()  # (25, 8, 12, 20)
-            self.latents[self.next] = latents.to("cpu", torch.float16)
-            self.ends[self.next] = ends
-            self.next = (self.next + 1) % len(self.latents)
-            self.filled = min(self.filled + 1, len(self.latents))
-
-    def draw(self, frames: int, luck: Luck) -> TrueFilm:
-        """Return a film of so many frames, cut and turned."""
-        number = luck.words.randrange(self.filled)
-        begin = luck.words.randint(0, POOL_FRAMES - frames)
-        indices = list(range(begin, begin + frames))
-        if luck.words.random() < 0.5:  # a film played backwards is a film of the same world
-            indices.reverse()
-        latents, cells = self.latents[number, indices].float(), self.cells[number, indices]
-        film = between(*self.ends[number], POOL_FRAMES)
-        ends = paint(film.pick(torch.tensor([indices[0], indices[-1]])), WIDTH, HEIGHT)
-        return TrueFilm(latents.to(self.device), cells.to(self.device), ends.to(self.device))
-
-
 @dataclass(frozen=True)
 class Batch:
     """What the UNet is shown and what is true; `kept` (n,) is 0 where the condition is dropped.
@@ -208,7 +116,7 @@ class FilmTask:
     """EDM v-prediction on films, with SVD's conditioning, 12 % of it dropped."""
 
     name = "svd"
-    learning_rate = 3e-4  # at 1e-3 Muon shook carried weights: .88 at σ = .57 where they had .57
+    learning_rate = 1e-3
     average = 0.995
 
     def __init__(
@@ -223,9 +131,11 @@ class FilmTask:
         self.unet, self.device, self.batch = make_unet(), device, batch
         self.image_encoder = eyes.eval().requires_grad_(False).to(device)
         flatten_convolutions(self.unet)
+        leave_time_out_of_pictures(self.unet)
         self.unet.set_attn_processor(PlainAttention())
         self.scale = float(teacher.config.scaling_factor)
         self.pool = FilmPool(teacher, capacity, device)
+        self.stills = StillPool(teacher, eyes.config.projection_dim, 2 * capacity, device)
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
         outer = {id(layer.weight) for layer in (self.unet.conv_in, self.unet.conv_out)}
         self.matrices: Sequence[nn.Parameter] = [p for p in self.unet.parameters() if p.ndim > 1 and id(p) not in outer]
@@ -240,12 +150,9 @@ class FilmTask:
         self.states: list[State] = []
 
     def loss(self, luck: Luck, done: float) -> Tensor:
-        """Return the squared error of v on one batch of films of 14 to 25 frames, most of 23."""
-        if not self.pool.filled or luck.words.random() < 0.25:
-            self.pool.add(1 if self.pool.filled else min(_FIRST_FILMS, len(self.pool.latents)), luck)
+        """Return the squared error of v on one batch: of single frames, or of films of 14 to 25 frames, most of 23."""
         with torch.autocast(self.device.type, torch.bfloat16):
-            rolled = luck.words.random() < (ROLLED_EARLY if done < 0.5 else ROLLED)
-            batch = self._rolled(luck) if rolled else self._noised(luck)
+            batch = self._batch(luck, done)
             sigma = batch.sigma.view(-1, 1, 1, 1, 1)
             kept = batch.kept.view(-1, 1, 1, 1, 1)
             condition = (batch.condition * kept).expand(-1, batch.noisy.shape[1], -1, -1, -1)
@@ -261,6 +168,33 @@ class FilmTask:
         loss: Tensor = (weight * (v - wanted).pow(2)).mean() / weight.mean()
         return loss
 
+    def _batch(self, luck: Luck, done: float) -> Batch:
+        if done < DRAWING or luck.words.random() < DRAWINGS:
+            self.stills.add(_NEW_STILLS if self.stills.filled else min(_FIRST_STILLS, len(self.stills.latents)), luck, self._seen)
+            return self._still(luck)
+        if not self.pool.filled or luck.words.random() < 0.25:
+            self.pool.add(1 if self.pool.filled else min(_FIRST_FILMS, len(self.pool.latents)), luck)
+        rolled = luck.words.random() < (ROLLED_EARLY if done < ROLLED_FROM else ROLLED)
+        return self._rolled(luck) if rolled else self._noised(luck)
+
+    def _still(self, luck: Luck) -> Batch:
+        """Return single frames under noise at which they can be made out and still have to be drawn."""
+        first, latents, cells, seen = self.stills.draw(STILL_BATCH, luck)
+        n, clean = len(latents), latents * self.scale
+        sigma = torch.exp(0.3 + torch.randn(n, generator=luck.noise))
+        sigma = torch.where(torch.rand(n, generator=luck.noise) < 0.7, sigma, sample_sigmas(n, luck.noise)).to(self.device)
+        noise, shaken = (torch.randn(clean.shape, generator=luck.noise).to(self.device) for _ in range(2))
+        return Batch(
+            clean + sigma.view(-1, 1, 1, 1, 1) * noise,
+            clean,
+            sigma,
+            first + _LATENT_AUG * shaken,
+            seen,
+            _motion_ids(n, luck).to(self.device),
+            cells,
+            self._kept(n, luck),
+        )
+
     def _noised(self, luck: Luck) -> Batch:
         """Return true films under noise of every level."""
         n, frames = self.batch, _film_length(luck)
@@ -272,21 +206,13 @@ class FilmTask:
         latents = torch.stack([film.latents for film in films])
         clean, sigma = latents * self.scale, sample_sigmas(n, luck.noise).to(self.device)
         firsts = torch.stack([film.ends[0] for film in films])
-        ids = torch.stack(  # neither fps nor bucket says anything about these films: the model learns not to depend on them
-            [
-                torch.randint(5, 30, (n,), generator=luck.noise).float(),
-                torch.randint(1, 256, (n,), generator=luck.noise).float(),
-                torch.full((n,), NOISE_AUG_STRENGTH),
-            ],
-            dim=1,
-        )
         return Batch(
             clean + sigma.view(-1, 1, 1, 1, 1) * normal(*clean.shape),
             clean,
             sigma,
             latents[:, :1] + _LATENT_AUG * normal(n, 1, *latents.shape[2:]),
             self._seen(firsts),
-            ids.to(self.device),
+            _motion_ids(n, luck).to(self.device),
             torch.stack([film.cells for film in films]),
             self._kept(n, luck),
         )
@@ -343,6 +269,13 @@ def sample_sigmas(n: int, generator: torch.Generator) -> Tensor:
     return chosen.clamp(SIGMA_MIN, SIGMA_MAX)
 
 
+def _motion_ids(n: int, luck: Luck) -> Tensor:
+    """Return fps − 1, bucket and noise (n, 3). The first two say nothing about these films: the model learns not to ask them."""
+    fps = torch.randint(5, 30, (n,), generator=luck.noise).float()
+    bucket = torch.randint(1, 256, (n,), generator=luck.noise).float()
+    return torch.stack([fps, bucket, torch.full((n,), NOISE_AUG_STRENGTH)], dim=1)
+
+
 def _film_length(luck: Luck) -> int:
     chance = luck.words.random()
     return FILM_FRAMES if chance < 0.6 else POOL_FRAMES if chance < 0.75 else luck.words.randint(14, 22)
@@ -350,4 +283,3 @@ def _film_length(luck: Luck) -> int:
 
 def _processor() -> CLIPImageProcessor:
     return CLIPImageProcessor(do_resize=False, do_center_crop=False, do_rescale=False, image_mean=[0.5] * 3, image_std=[0.5] * 3)
-

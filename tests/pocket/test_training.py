@@ -16,22 +16,15 @@ from torch import Tensor, nn
 
 from flux_svd.pocket.eyes import carried_tower, resized_for_encoder
 from flux_svd.pocket.figures import as_json, mean, share, table
+from flux_svd.pocket.film_pools import FilmPool, StillPool
 from flux_svd.pocket.loop import Luck, Training, decayed, train
 from flux_svd.pocket.rollouts import LEAST_SIGMA, roll_out
+from flux_svd.pocket.svd_layers import PlainAttention, leave_time_out_of_pictures
 from flux_svd.pocket.train import MINUTES, WEIGHTS, make_task
 from flux_svd.pocket.train_clip import changed, load_clip
 from flux_svd.pocket.train_flux import FluxTask, make_pipeline
 from flux_svd.pocket.train_flux import sample_sigmas as sample_flux_sigmas
-from flux_svd.pocket.train_svd import (
-    SIGMA_MAX,
-    SIGMA_MIN,
-    FilmPool,
-    FilmTask,
-    PlainAttention,
-    make_scheduler,
-    make_unet,
-    sample_sigmas,
-)
+from flux_svd.pocket.train_svd import SIGMA_MAX, SIGMA_MIN, FilmTask, make_scheduler, make_unet, sample_sigmas
 from flux_svd.pocket.train_svd_vae import VaeTask, flatten_convolutions, make_vae
 from flux_svd.pocket.world import is_held_out, sample_scene
 
@@ -195,6 +188,29 @@ def test_plain_attention_computes_what_diffusers_does() -> None:
     assert answers[0].std() > 0.01
 
 
+@torch.no_grad()
+def test_a_picture_passes_only_the_layers_that_know_no_time_and_a_film_all() -> None:
+    torch.manual_seed(0)
+    unet, stock = make_unet().eval(), make_unet().eval()
+    nn.init.normal_(unet.conv_out.weight, std=0.02)
+    leave_time_out_of_pictures(unet)
+    stock.load_state_dict(unet.state_dict())
+    noise = torch.Generator().manual_seed(0)
+    video, embedding = torch.randn(1, 5, 16, 12, 20, generator=noise), torch.randn(1, 1, 128, generator=noise)
+
+    def answer(model: Any, frames: int) -> torch.Tensor:
+        told: torch.Tensor = model(video[:, :frames], torch.tensor(0.3), embedding, added_time_ids=torch.zeros(1, 3))[0]
+        return told
+
+    assert torch.equal(answer(unet, 5), answer(stock, 5))
+    with_time = answer(stock, 1)
+    for name, weight in stock.named_parameters():
+        if name.endswith("mix_factor"):
+            weight.fill_(100)  # a sigmoid of one: nothing of the temporal layers
+    assert torch.allclose(answer(unet, 1), answer(stock, 1), atol=1e-6)
+    assert not torch.allclose(answer(unet, 1), with_time, atol=1e-4)
+
+
 def test_pictures_reach_the_image_encoder_as_in_the_pipeline() -> None:
     pictures = torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert torch.allclose(resized_for_encoder(pictures), _resize_with_antialiasing(pictures, (224, 224)), atol=1e-5)
@@ -226,6 +242,21 @@ def test_pool_forgets_the_oldest_film_and_plays_films_backwards_too(teacher: Any
     assert {True, False} == set(forward)
 
 
+def test_single_frames_come_with_the_first_picture_of_their_film(teacher: Any) -> None:
+    luck = Luck.from_seed(0)
+    pool = StillPool(teacher, 2, 3, CPU)
+    pool.add(4, luck, lambda pictures: pictures.mean((2, 3))[:, None, :2])
+    assert (pool.filled, pool.next) == (3, 1)
+    first, later, cells, seen = pool.draw(64, luck)
+    assert first.shape == later.shape == (64, 1, 8, 12, 20)
+    assert (cells.shape, seen.shape) == ((64, 1, 12, 20), (64, 1, 2))
+    assert 0.03 < cells.mean() < 0.4
+    for number in range(len(first)):
+        kept = next(one for one in range(3) if torch.equal(first[number, 0], pool.latents[one, 0].float()))
+        assert torch.equal(seen[number, 0], pool.seen[kept])
+        assert any(torch.equal(later[number, 0], latents.float()) for latents in pool.latents[kept, 1:])
+
+
 def test_states_of_the_sampler_are_in_the_time_of_their_way_with_the_true_film_as_answer(
     teacher: Any, eyes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,17 +278,24 @@ def test_states_of_the_sampler_are_in_the_time_of_their_way_with_the_true_film_a
     assert max(state.sigma for state in states) == pytest.approx(SIGMA_MAX)
 
 
-def test_a_batch_of_states_and_a_batch_of_true_films_both_teach(teacher: Any, eyes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    luck = Luck.from_seed(0)
-    task = FilmTask(teacher, eyes, CPU, batch=2, capacity=2)
-    monkeypatch.setattr("flux_svd.pocket.train_svd.ROLLOUTS", 1)
+@pytest.mark.parametrize(
+    ("done", "drawings", "rolled"),
+    [(0.0, 0.0, 0.0), (0.5, 1.0, 0.0), (0.5, 0.0, 0.0), (0.5, 0.0, 1.0)],
+    ids=["first-drawings", "drawings", "films", "states"],
+)
+def test_every_kind_of_batch_teaches(
+    teacher: Any, eyes: Any, monkeypatch: pytest.MonkeyPatch, done: float, drawings: float, rolled: float
+) -> None:
     monkeypatch.setattr("flux_svd.pocket.rollouts.STEPS", range(4, 5))
-    for rolled in (0.0, 1.0):
-        monkeypatch.setattr("flux_svd.pocket.train_svd.ROLLED_EARLY", rolled)
-        task.unet.zero_grad()
-        task.loss(luck, 0.0).backward()
-        assert float(task.unet.conv_out.weight.grad.abs().sum()) > 0  # type: ignore[union-attr]
-        assert bool(task.states) == bool(rolled)
+    for name, value in {"ROLLOUTS": 1, "STILL_BATCH": 4, "DRAWINGS": drawings, "ROLLED_EARLY": rolled}.items():
+        monkeypatch.setattr(f"flux_svd.pocket.train_svd.{name}", value)
+    task = FilmTask(teacher, eyes, CPU, batch=2, capacity=2)
+    task.loss(Luck.from_seed(0), done).backward()  # type: ignore[no-untyped-call]
+    assert float(task.unet.conv_out.weight.grad.abs().sum()) > 0  # type: ignore[union-attr]
+    drawn = done == 0 or drawings == 1
+    assert bool(task.stills.filled) == drawn
+    assert bool(task.pool.filled) == (not drawn)
+    assert bool(task.states) == bool(rolled)
 
 
 def test_a_changed_scene_differs_in_one_attribute_and_stays_out_of_the_held_out_ones() -> None:
