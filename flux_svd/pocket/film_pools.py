@@ -37,12 +37,7 @@ class FilmPool:
             only = torch.tensor([number])
             ends = start.pick(only), end.pick(only)
             film = between(*ends, POOL_FRAMES).to(self.device)
-            pictures = paint(film, WIDTH, HEIGHT)
-            covered = object_cells(pictures, film.background, 8).float()
-            self.cells[self.next] = nn.functional.max_pool2d(covered, 3, stride=1, padding=1)  # and its neighbours
-            with torch.autocast(self.device.type, torch.bfloat16):
-                latents = self.encoder.encode(pictures).latent_dist.mode()  # (25, 8, 12, 20)
-            self.latents[self.next] = latents.to("cpu", torch.float16)
+            _, self.latents[self.next], self.cells[self.next] = _painted(self.encoder, film)
             self.ends[self.next] = ends
             self.next = (self.next + 1) % len(self.latents)
             self.filled = min(self.filled + 1, len(self.latents))
@@ -82,12 +77,8 @@ class StillPool:
                 start, end = end, start
             chosen = torch.tensor([0, *(luck.words.randrange(_STEPS) for _ in range(STILLS))])
             strokes: Strokes = between(start, end, _STEPS).pick(chosen).to(self.device)
-            pictures = paint(strokes, WIDTH, HEIGHT)
-            covered = object_cells(pictures, strokes.background, 8).float()
-            with torch.autocast(self.device.type, torch.bfloat16):
-                latents = self.encoder.encode(pictures).latent_dist.mode()
-            self.latents[self.next] = latents.to("cpu", torch.float16)
-            self.cells[self.next] = nn.functional.max_pool2d(covered, 3, stride=1, padding=1)[1:].cpu()
+            pictures, self.latents[self.next], cells = _painted(self.encoder, strokes)
+            self.cells[self.next] = cells[1:]
             self.seen[self.next] = see(pictures[:1])[0, 0].cpu()
             self.next = (self.next + 1) % len(self.latents)
             self.filled = min(self.filled + 1, len(self.latents))
@@ -100,3 +91,12 @@ class StillPool:
         values = (first.float(), later.float(), self.cells[films, frames], self.seen[films])
         first, later, cells, seen = (value.unsqueeze(1).to(self.device) for value in values)
         return first, later, cells, seen
+
+
+def _painted(encoder: AutoencoderKL, strokes: Strokes) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pictures (n, 3, 96, 160), their latents (n, 8, 12, 20), and 1 on and about the object (n, 12, 20)."""
+    pictures = paint(strokes, WIDTH, HEIGHT)
+    covered = object_cells(pictures, strokes.background, 8).float()
+    with torch.autocast(pictures.device.type, torch.bfloat16):
+        latents: Tensor = encoder.encode(pictures).latent_dist.mode()
+    return pictures, latents.to("cpu", torch.float16), nn.functional.max_pool2d(covered, 3, stride=1, padding=1).cpu()
