@@ -48,14 +48,16 @@ find_browser() {
   return 1
 }
 
-# Make sure that the tests find a browser: one that is there, Debian's, or the one Playwright downloads.
-install_browser() {
+# Make sure that the tests find a browser: one that is there, Debian's, or the one Playwright downloads. The first two need
+# nothing of .venv and are looked after while that is filled.
+debian_browser() {
   find_browser >/dev/null && return
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    say "Installing Chromium for the browser tests"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >&2 \
-      && find_browser >/dev/null && return
-  fi
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return
+  say "Installing Chromium for the browser tests"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >&2
+}
+playwright_browser() {
+  find_browser >/dev/null && return
   .venv/bin/python -m playwright install chromium >&2 || die "the browser tests need Chromium: install it, or set FLUX_SVD_BROWSER"
 }
 
@@ -69,8 +71,11 @@ case "$purpose" in
   test)
     marks="not slow and not gpu"
     if [ "${1:-}" = "--slow" ]; then marks="not gpu"; shift; fi
+    debian_browser &
+    browser=$!
     install test
-    install_browser
+    wait "$browser" || true
+    playwright_browser
     .venv/bin/ruff check .
     .venv/bin/mypy
     # Tiny models gain nothing from threads and lose much when the cores are busy: cores go to whole files of tests instead, the
