@@ -138,7 +138,7 @@ class Bench:
         if name not in self._rows:
             own = {"id": name, "kind": kind, "way": way, "case": number, "weights": self._weights, "seed": self._seed}
             self._rows[name] = {**own, **told, **measure()}
-            self._save()
+        self._save()
 
     def _of(self, kind: str) -> list[judge.Row]:
         """Return the rows of one kind that this run asked for; others stay in the file for a longer run."""
@@ -157,7 +157,7 @@ def _page(figures: dict[str, dict[str, list[Figure]]], facts: dict[str, Any]) ->
         "",
         *_table(figures["pair"], PAIR_COLUMNS),
         "",
-        "Before anything is faded in. Ends are in dB over the autoencoder's own round trip of the keyframe; 0 is the best.",
+        "Before anything is faded in, the keyframes as the autoencoder gives them back. Ends are in dB over that; 0 is the best.",
         "The path is straight and even; its distance is over the picture's size. A cross-fade of 1 only mixes its ends.",
         "",
         "## Three keyframes on one straight, even way",

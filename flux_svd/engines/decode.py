@@ -174,8 +174,12 @@ def frames_of(picture: Image.Image) -> Frames:
 
 
 def _corrected(frame: Frame, correction: NDArray[np.float32], offset: int, reach: int) -> Frame:
-    """Return the frame with a share of the correction: all of it `offset` 0 frames away, none beyond `reach`."""
-    faded: Frame = (frame + correction * (1 - offset / (reach + 1))).round().clip(0, 255).astype(np.uint8)
+    """Return the frame with a share of the correction: all of it `offset` 0 frames away, none beyond `reach`.
+
+    The share falls as a raised cosine. A straight fall has its sharpest bend at the keyframe itself, which is seen as a flash.
+    """
+    share = 0.5 + 0.5 * math.cos(math.pi * offset / (reach + 1))
+    faded: Frame = (frame + correction * share).round().clip(0, 255).astype(np.uint8)
     return faded
 
 

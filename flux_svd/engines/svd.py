@@ -161,6 +161,12 @@ class SvdEngine:
             frames = match_colours(frames, keys, positions)
         return replace(film, frames=fade_to_keyframes(frames, keys, positions, recipe.fade_frames))
 
+    def round_trip(self, picture: Image.Image) -> Frame:
+        """Return a keyframe (h, w, 3) as the VAE gives it back, encoded and decoded."""
+        with working(self._phases, "decode", self._pipeline):
+            self._phases.need()
+            return self._round_trip(picture, self._pipeline.vae)
+
     def release(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""
         release(self._pipeline)

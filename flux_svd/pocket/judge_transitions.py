@@ -1,7 +1,8 @@
 """Judge the ways to fill a transition: all of them between the same held-out keyframes, as the planner plans them.
 
 Of pairs of keyframes what is measured is raw: the frames between them as they were decoded, before any correction fades into
-them. Joins are measured on the film as it is encoded.
+them, and the keyframes as the autoencoder gives them back: beside the exact ones, what it loses would count as a jump. Joins are
+measured on the film as it is encoded.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ def measure_pair(engine: SvdEngine, case: FilmCase, film: VideoRecipe, *, pin_en
     latents = engine.sample(recipe, start, end, ignore_steps, pin_ends=pin_ends)
     seconds = time.perf_counter() - begun
     frames, ends = _decoded(engine, latents, [start, end], replace(film, fade_frames=0))
+    frames[0], frames[-1] = (engine.round_trip(key) for key in (start, end))
     return {"calls": recipe.unet_calls, "seconds": round(seconds, 3), **ends, **judge_way(case, frames)}
 
 

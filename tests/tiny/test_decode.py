@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -141,10 +142,10 @@ def test_the_fade_makes_keyframes_exact_and_leaves_the_rest() -> None:
         assert np.array_equal(faded[frame], film[frame]) == (frame not in near)
 
 
-def test_the_fade_falls_off_linearly() -> None:
+def test_the_fade_falls_off_without_a_bend_at_the_keyframe() -> None:
     film = np.full((9, 2, 2, 3), 100, np.uint8)
     faded = fade_to_keyframes(film, [np.full((2, 2, 3), 140, np.uint8)], [4], 3)
-    assert [int(frame[0, 0, 0]) for frame in faded] == [100, 110, 120, 130, 140, 130, 120, 110, 100]
+    assert [int(frame[0, 0, 0]) for frame in faded] == [100, 106, 120, 134, 140, 134, 120, 106, 100]  # a raised cosine
 
 
 @pytest.mark.parametrize("gap", [1, 2, 3, 5])
@@ -169,7 +170,7 @@ def test_the_fade_by_pieces_is_the_fade_of_the_whole_film(gaps: list[int], reach
         before = min(reach, at - positions[index - 1] - 1) if index else 0
         after = min(reach, positions[index + 1] - at - 1) if at < positions[-1] else 0
         for offset in range(-before, after + 1):
-            share = 1 - abs(offset) / ((before if offset < 0 else after) + 1)
+            share = 0.5 + 0.5 * math.cos(math.pi * abs(offset) / ((before if offset < 0 else after) + 1))
             whole[at + offset] = (whole[at + offset] + correction * share).round().clip(0, 255)
     assert np.array_equal(np.stack(list(fade_to_keyframes(film, keys, positions, reach))), whole)
 
