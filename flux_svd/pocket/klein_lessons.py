@@ -9,7 +9,7 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from flux_svd.pocket.edits import sample_edit
+from flux_svd.pocket.edits import Edit, sample_edit
 from flux_svd.pocket.loop import Luck
 from flux_svd.pocket.train_flux import encoded_scenes, predict_velocity, sample_sigmas
 from flux_svd.pocket.world import ALL_TOLD, COLORS, SHAPES, SIZES, Scene, caption, sample_scene
@@ -18,7 +18,8 @@ NOISINGS = 4  # noise levels at which the teacher answers for each painted wish
 # Share of the wishes that are noised pictures of another shape than the words tell. Of right ones the student reads the shape,
 # and never asks the words below sigma 0.8; in its own pictures the shape is not there to be read.
 MISLED = 0.5
-MOVING = 0.5  # share of the captions with things on their way, which are the harder ones; the world has .3
+MOVING = 0.6  # share of the captions with things on their way, which are the harder ones; the world has .3
+OUTLINED = 0.2  # share of the wishes that are drawn by lot until an outline is asked for, the hardest to paint; of all others .1
 UNTOLD = 0.1  # share of the wishes with no words: what guidance starts from
 CODE = 16  # numbers of a scene's code
 
@@ -109,17 +110,11 @@ class LessonPool:
         """Paint and encode `wishes` new ones, and ask the teacher at `NOISINGS` noise levels of each."""
         words, told, scenes, targets = [], [], [], []
         for _ in range(wishes):
-            if self.references:
-                edit = sample_edit(luck.words, self.references)
-                target = replace(edit.target, says=ALL_TOLD)
-                words.append(edit.words)
-                told.append(caption(target, luck.words))
-                scenes += [_misleading(target, luck), *edit.references]
-            else:
-                target = sample_scene(luck.words, kind="moving" if luck.words.random() < MOVING else "still")
-                words.append(caption(target, luck.words))
-                told.append(words[-1])
-                scenes.append(_misleading(target, luck))
+            wish = _drawn_wish(self.references, luck)
+            target = replace(wish.target, says=ALL_TOLD) if self.references else wish.target
+            words.append(wish.words)
+            told.append(caption(target, luck.words) if self.references else wish.words)
+            scenes += [_misleading(target, luck), *wish.references]
             targets.append(target)
         each = 1 + self.references
         size = (self.width, self.height)
@@ -167,6 +162,19 @@ class LessonPool:
         for name in ("picture", "told"):
             kept[name] = kept[name].transpose(0, 1)
         return Lesson(**kept, words=[self.words[number] for number in numbers])
+
+
+def _drawn_wish(references: int, luck: Luck) -> Edit:
+    """Return a wish about so many pictures; of none it is a caption."""
+    outlined = luck.words.random() < OUTLINED
+    while True:
+        if references:
+            wish = sample_edit(luck.words, references)
+        else:
+            scene = sample_scene(luck.words, kind="moving" if luck.words.random() < MOVING else "still")
+            wish = Edit("caption", (), caption(scene, luck.words), scene)
+        if wish.target.outlined or not outlined:
+            return wish
 
 
 def _misleading(scene: Scene, luck: Luck) -> Scene:

@@ -17,13 +17,14 @@ from PIL import Image
 
 from flux_svd.pocket.edits import KINDS, PAIR_KINDS, sample_edit
 from flux_svd.pocket.judge_klein import ASKED, draw_klein
-from flux_svd.pocket.klein_lessons import CODE, NOISINGS, LessonPool, States, _misleading, scene_code
+from flux_svd.pocket.klein_lessons import CODE, NOISINGS, LessonPool, States, _drawn_wish, _misleading, scene_code
 from flux_svd.pocket.klein_modulation import CODE_SIZE, OLD, TIMED, WORDS_CODE_SIZE
 from flux_svd.pocket.loop import Luck, Training
 from flux_svd.pocket.painter import paint_scenes
 from flux_svd.pocket.train import WEIGHTS
 from flux_svd.pocket.train_flux import SHIFT, predict_velocity
 from flux_svd.pocket.train_klein import (
+    CAPTIONS,
     PROMPT_TOKENS,
     READING,
     KleinTask,
@@ -41,6 +42,7 @@ from flux_svd.pocket.world import (
     SIZES,
     VOCABULARY,
     Scene,
+    caption,
     is_held_out,
     sample_scene,
 )
@@ -114,8 +116,8 @@ def pool_of(teacher: Any, size: tuple[int, int], references: int, wishes: int) -
 
 
 def test_the_teacher_answers_at_several_noise_levels(teacher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flux_svd.pocket.klein_lessons.MISLED", 0.0)
-    monkeypatch.setattr("flux_svd.pocket.klein_lessons.UNTOLD", 0.0)
+    for name in ("MISLED", "UNTOLD", "OUTLINED"):
+        monkeypatch.setattr(f"flux_svd.pocket.klein_lessons.{name}", 0.0)
     pool = pool_of(teacher, (128, 128), 0, 2)
     assert pool.filled == pool.capacity
     assert len(set(pool.words)) == 2
@@ -125,8 +127,11 @@ def test_the_teacher_answers_at_several_noise_levels(teacher: Any, monkeypatch: 
     away = (clean - clean[:NOISINGS].mean(dim=0)).pow(2).mean(dim=(1, 2))
     assert away[:NOISINGS].max() < away[NOISINGS:].min()  # at every noise level the same picture is meant, not another wish's
     with torch.no_grad():
-        wanted = predict_velocity(teacher, kept["noisy"], kept["sigma"], pool.words, (128, 128))
-    assert torch.allclose(kept["velocity"], wanted, atol=0.1)
+        own, other = (
+            predict_velocity(teacher, kept["noisy"], kept["sigma"], words, (128, 128)) for words in (pool.words, pool.words[::-1])
+        )
+    missed, mistaken = (float((kept["velocity"] - one).pow(2).mean()) for one in (own, other))
+    assert missed < 0.1 * mistaken  # not 0: it was asked in bfloat16
     assert kept["picture"].shape == (2 * NOISINGS, 7, 64, OLD)  # after the embedder and six blocks
     assert kept["told"].shape == (2 * NOISINGS, 7, 32, OLD)
 
@@ -136,6 +141,7 @@ def test_of_outlines_the_picture_itself_is_the_answer(teacher: Any, monkeypatch:
         return replace(sample_scene(rng, **kind), size="large", outlined=next(outlines))
 
     monkeypatch.setattr("flux_svd.pocket.klein_lessons.UNTOLD", 0.0)
+    monkeypatch.setattr("flux_svd.pocket.klein_lessons.OUTLINED", 0.0)
     for outlined in (True, False):
         outlines = itertools.repeat(outlined)
         monkeypatch.setattr("flux_svd.pocket.klein_lessons.sample_scene", drawn)
@@ -164,6 +170,19 @@ def test_the_teacher_is_told_the_whole_target_and_the_student_the_wish(
     for words in filter(None, asked) if references else ():
         assert " background" in words, words
         assert len({name for name in COLORS if name in words.split()}) == 2, words
+
+
+@pytest.mark.parametrize("references", [0, 1, 2])
+def test_a_share_of_the_wishes_asks_for_an_outline(references: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = []
+    for share in (0.0, 0.5, 1.0):
+        monkeypatch.setattr("flux_svd.pocket.klein_lessons.OUTLINED", share)
+        luck = Luck.from_seed(3)
+        wishes = [_drawn_wish(references, luck) for _ in range(200)]
+        assert all(len(wish.references) == references for wish in wishes)
+        shares.append(sum(wish.target.outlined for wish in wishes) / 200)
+    assert shares[0] < 0.3 < 0.4 < shares[1] < 0.75
+    assert shares[2] == 1
 
 
 def test_a_code_tells_scenes_apart_and_keeps_silent_of_what_is_not_told() -> None:
@@ -233,6 +252,7 @@ def test_pictures_shown_alone_teach_the_blocks_that_read_and_no_other(
     monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS", 0.0)
     monkeypatch.setattr(f"flux_svd.pocket.train_klein.{share}", 1.0)
     monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKED", 4)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.READS", 0.0)
     task = KleinTask(untrained, teacher, torch.device("cpu"), capacity=16)
     model = untrained.transformer
     model.zero_grad()
@@ -241,12 +261,37 @@ def test_pictures_shown_alone_teach_the_blocks_that_read_and_no_other(
     assert all(weight.grad is None for weight in model.single_transformer_blocks.parameters())
 
 
+def test_later_words_alone_teach_what_is_meant_and_ask_no_teacher(
+    untrained: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Scene] = []
+
+    def noted(scene: Scene, rng: random.Random) -> str:
+        told.append(scene)
+        return caption(scene, rng)
+
+    monkeypatch.setattr("flux_svd.pocket.train_klein.READS", 1.0)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.MOVING", 1.0)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.caption", noted)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.encoded_words", None)
+    task = KleinTask(untrained, teacher, torch.device("cpu"), capacity=16)
+    untrained.transformer.zero_grad()
+    task.loss(Luck.from_seed(2), 0.5).backward()
+    taught = {name for name, weight in untrained.transformer.named_parameters() if weight.grad is not None}
+    assert taught == {"context_embedder.weight"}
+    assert all(weight.grad is not None for weight in untrained.text_encoder.model.layers[0].parameters())
+    assert len(told) == CAPTIONS
+    assert all(scene.move is not None for scene in told)
+    assert not any(is_held_out(scene) for scene in told)
+
+
 def test_klein_trains_from_nothing_and_saves_what_its_pipeline_loads(
     tmp_path: Path, untrained: Any, teacher: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flux_svd.pocket.train_klein.CHANCES", {1: 1.0})
     monkeypatch.setattr("flux_svd.pocket.train_klein.LOOKS", 0.0)
     monkeypatch.setattr("flux_svd.pocket.train_klein.CAPTIONS", 8)
+    monkeypatch.setattr("flux_svd.pocket.train_klein.READS", 0.0)
     task = KleinTask(untrained, teacher, torch.device("cpu"), capacity=16)
     training = Training(task, Luck.from_seed(1), torch.device("cpu"))
     before = [weight.clone() for weight in untrained.transformer.transformer_blocks.parameters()]
