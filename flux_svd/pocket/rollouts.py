@@ -18,7 +18,7 @@ from torch import Tensor
 from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, Way, in_time_of, seeded_noise
 from flux_svd.pocket.judge_films import to_picture, transition_recipe
 
-LEAST_SIGMA = 2.0  # below it what is seen is to be believed: an answer elsewhere would only be blurred
+LEAST_SIGMA = 1.0  # below it what is seen is to be believed: an answer elsewhere would only be blurred
 _METHODS = ("bidirectional", "bidirectional", "bidirectional", "vibid", "fusion")
 STEPS = range(8, 17)
 

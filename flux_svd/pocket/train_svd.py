@@ -38,7 +38,7 @@ NOISE_AUG_STRENGTH = 0.02  # StableVideoDiffusionPipeline's default
 # leaves the best answer as it is.
 OBJECT_WEIGHT = 5.0
 # Share of the training in which it only learns to draw, by single frames; and share of the batches of that kind later.
-DRAWING, DRAWINGS = 0.42, 0.1
+DRAWING, DRAWINGS = 0.19, 0.1
 STILL_BATCH = 72  # about as long to compute as two films
 _FIRST_STILLS, _NEW_STILLS = 1000, 2  # films of which single frames are painted: before the first step, and for each batch
 _FIRST_FILMS = 400  # painted before the first whole film; one more in every fourth
