@@ -77,6 +77,7 @@ def main() -> None:
     for number, case in enumerate(films):
         bench.judge_film(number, case)
         print(f"film {number + 1} of {asked.films}: {time.strftime('%H:%M:%S')}", flush=True)
+    bench.save()  # with the last rows also where all were found
     print(asked.table.read_text())
 
 
@@ -111,7 +112,7 @@ class Bench:
             film = judge.planned_film(wish, 3, judge.seed_of(self._seed, number), self._steps)
             self._once("film", wish.name, number, _named(film), _bound(judge.measure_film, self._engine, case, film))
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Write rows, figures and the table of this run."""
         figures = {
             kind: {way: make([row for row in self._of(kind) if row["way"] == way]) for way in _ways(self._of(kind))}
@@ -138,7 +139,7 @@ class Bench:
         if name not in self._rows:
             own = {"id": name, "kind": kind, "way": way, "case": number, "weights": self._weights, "seed": self._seed}
             self._rows[name] = {**own, **told, **measure()}
-        self._save()
+            self.save()
 
     def _of(self, kind: str) -> list[judge.Row]:
         """Return the rows of one kind that this run asked for; others stay in the file for a longer run."""

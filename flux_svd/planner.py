@@ -36,8 +36,8 @@ from flux_svd.recipe import (
 from flux_svd.request import CONDITIONING_FPS_MAX, CONDITIONING_FPS_MIN, ImageRequest, Request, VideoRequest
 from flux_svd.versions import installed_versions
 
-# Frames a side over which what the autoencoder loses of a keyframe comes back. With true films through pocket-svd's, joins bend
-# up to 2.1 times as much as the rest at 6, 0.8 at 8.
+# Frames a side over which what the autoencoder loses of a keyframe comes back. Six true films through pocket-svd's bend at their
+# joins up to 2.1 times as much as elsewhere at 6, 0.8 at 8.
 FADE_FRAMES = 8
 RANDOM_SEED_MAX = 2**32 - 1  # drawn seeds stay exact in a browser's numbers
 

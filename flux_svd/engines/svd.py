@@ -165,7 +165,7 @@ class SvdEngine:
         """Return a keyframe (h, w, 3) as the VAE gives it back, encoded and decoded."""
         with working(self._phases, "decode", self._pipeline):
             self._phases.need()
-            return self._round_trip(picture, self._pipeline.vae)
+            return self._round_trip(picture, self._decoder())
 
     def release(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""
@@ -184,7 +184,7 @@ class SvdEngine:
         darkest, brightest, at = 255, 0, 0
         with working(self._phases, "decode", self._pipeline):
             self._phases.need()
-            vae = copy_on_cpu(self._pipeline.vae) if self._placement.decode_on_cpu else self._pipeline.vae
+            vae = self._decoder()
             chunks = recipe.frames, recipe.decode_chunk, recipe.decode_overlap
             for frames in decode_overlapping(vae, latents, *chunks):
                 for frame in frames:
@@ -209,6 +209,10 @@ class SvdEngine:
         noise = seeded_noise(AUGMENTATION_SEED)("augmentation", (1, 3, picture.height, picture.width))
         key: EncodedKeyframe = self._pipeline.encode_keyframe(picture, strength, noise)
         return key
+
+    def _decoder(self) -> Any:
+        """Return the VAE that decodes films, where the placement has it decode."""
+        return copy_on_cpu(self._pipeline.vae) if self._placement.decode_on_cpu else self._pipeline.vae
 
     def _round_trip(self, picture: Image.Image, vae: Any) -> Frame:
         """Return a keyframe as it comes out of the VAE; `vae` is the one that decodes the film."""

@@ -157,6 +157,7 @@ def bench(folder: Path, weights: Path, steps: int | None = None) -> None:
     ran = transitions.Bench(weights, SEED, steps, folder / "t.json", folder / "t.md")
     ran.judge_pair(0, judge.pair_cases(1, SEED)[0], unpinned=True)
     ran.judge_film(0, judge.join_cases(1, SEED)[0])
+    ran.save()
 
 
 def test_a_benchmark_that_was_stopped_goes_on_and_new_weights_or_steps_begin_anew(measured: list[str], tmp_path: Path) -> None:
