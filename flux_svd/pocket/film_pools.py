@@ -14,6 +14,7 @@ from flux_svd.pocket.rollouts import TrueFilm
 from flux_svd.pocket.train_svd_vae import HEIGHT, WIDTH
 
 POOL_FRAMES = 25  # a stored film; shorter ones are cut from it
+OUTLINED = 0.25  # share of the objects that are outlined by choice, not by lot: they fade while the others already stay
 STILLS = 4  # single frames kept of one film
 _STEPS = 97  # a film as fine as this is what single frames are taken from
 
@@ -32,7 +33,7 @@ class FilmPool:
     @torch.no_grad()
     def add(self, films: int, luck: Luck) -> None:
         """Paint and encode `films` new ones."""
-        start, end = sample_paths(films, luck.words, luck.noise)
+        start, end = sample_paths(films, luck.words, luck.noise, outlined=OUTLINED)
         for number in range(films):
             only = torch.tensor([number])
             ends = start.pick(only), end.pick(only)
@@ -69,7 +70,7 @@ class StillPool:
     @torch.no_grad()
     def add(self, films: int, luck: Luck, see: Callable[[Tensor], Tensor]) -> None:
         """Paint `films` new ones; `see` gives the embeddings (n, 1, width) of pictures."""
-        starts, ends = sample_paths(films, luck.words, luck.noise)
+        starts, ends = sample_paths(films, luck.words, luck.noise, outlined=OUTLINED)
         for number in range(films):
             only = torch.tensor([number])
             start, end = starts.pick(only), ends.pick(only)

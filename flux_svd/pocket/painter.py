@@ -92,14 +92,17 @@ def object_cells(pictures: Tensor, background: Tensor, cell: int) -> Tensor:
     return nn.functional.max_pool2d((away > 0.1).float(), cell).squeeze(1) > 0
 
 
-def sample_paths(n: int, rng: random.Random, generator: torch.Generator, *, held_out: bool = False) -> tuple[Strokes, Strokes]:
+def sample_paths(
+    n: int, rng: random.Random, generator: torch.Generator, *, held_out: bool = False, outlined: float = 0.0
+) -> tuple[Strokes, Strokes]:
     """Return first and last strokes (n each) of one object that goes straight from one place to another.
 
     Ends are places or points half-way between two places, as the keyframes of a film in three stages have them. The two
     ends are jittered apart in place, size and tint, as two generated keyframes are. In a quarter the size changes, and
-    every sixteenth object rests.
+    every sixteenth object rests. A share `outlined` of the objects is drawn by lot until it is outlined; of the others one
+    in ten is, as everywhere in the world.
     """
-    scenes = [sample_scene(rng, held_out=held_out, kind="moving") for _ in range(n)]
+    scenes = [_moving_scene(rng, held_out, outlined=outlined > 0 and rng.random() < outlined) for _ in range(n)]
     first, last = strokes_of(scenes, generator), strokes_of(scenes, generator)
     ends = torch.tensor([_path_ends(scene, rng) for scene in scenes])  # (n, 2 ends, 2)
     places = ends + 0.025 * (torch.rand(n, 2, 2, generator=generator) * 2 - 1)
@@ -108,6 +111,13 @@ def sample_paths(n: int, rng: random.Random, generator: torch.Generator, *, held
     start = Strokes(first.background, first.color, first.shape, places[:, 0, 0], places[:, 0, 1], first.radius, first.outlined)
     end = Strokes(last.background, last.color, last.shape, places[:, 1, 0], places[:, 1, 1], radius, last.outlined)
     return start, end
+
+
+def _moving_scene(rng: random.Random, held_out: bool, *, outlined: bool) -> Scene:
+    while True:
+        scene = sample_scene(rng, held_out=held_out, kind="moving")
+        if scene.outlined or not outlined:
+            return scene
 
 
 def _path_ends(scene: Scene, rng: random.Random) -> tuple[tuple[float, float], tuple[float, float]]:

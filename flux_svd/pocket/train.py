@@ -18,6 +18,7 @@ from diffusers import (
 from flux_svd.pocket.eyes import make_eyes
 from flux_svd.pocket.loop import Luck, Task, Training, train
 from flux_svd.pocket.train_clip import ClipTask, load_clip, make_clip
+from flux_svd.pocket.train_decoder import DecoderTask
 from flux_svd.pocket.train_flux import FluxTask, make_pipeline
 from flux_svd.pocket.train_klein import KleinTask
 from flux_svd.pocket.train_klein import make_pipeline as make_klein
@@ -25,7 +26,8 @@ from flux_svd.pocket.train_svd import FilmTask
 from flux_svd.pocket.train_svd_vae import VaeTask, make_vae
 
 WEIGHTS = Path(__file__).parent / "weights"
-MINUTES = {"flux": 180.0, "klein": 240.0, "clip": 20.0, "svd-vae": 60.0, "svd": 240.0}  # of one CPU core; see the model cards
+# Of one CPU core; see the model cards.
+MINUTES = {"flux": 180.0, "klein": 240.0, "clip": 20.0, "decoder": 25.0, "svd-vae": 60.0, "svd": 240.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,6 +64,8 @@ def make_task(name: str, device: torch.device, *, fresh: bool = False) -> Task:
         pipeline = make_klein(flux) if new else Flux2KleinPipeline.from_pretrained(carried, dtype=torch.float32)
         return KleinTask(pipeline, flux, device)
     teacher = AutoencoderKL.from_pretrained(WEIGHTS / "pocket-flux" / "vae", dtype=torch.float32)
+    if name == "decoder":
+        return DecoderTask(teacher, device)
     if name == "svd-vae":
         vae = make_vae(teacher.config.scaling_factor)
         folder = WEIGHTS / "pocket-svd" / "vae"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +13,19 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder, FluxPipeline, StableVideoDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import _resize_with_antialiasing
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flux_svd.pocket.eyes import carried_tower, resized_for_encoder
 from flux_svd.pocket.figures import as_json, mean, share, table
 from flux_svd.pocket.film_pools import FilmPool, StillPool
 from flux_svd.pocket.loop import Luck, Training, decayed, train
+from flux_svd.pocket.painter import sample_paths
 from flux_svd.pocket.rollouts import LEAST_SIGMA, roll_out
 from flux_svd.pocket.svd_layers import PlainAttention, leave_time_out_of_pictures
 from flux_svd.pocket.train import MINUTES, WEIGHTS, make_task
 from flux_svd.pocket.train_clip import changed, load_clip
+from flux_svd.pocket.train_decoder import DecoderTask, object_weights, sample_objects
 from flux_svd.pocket.train_flux import FluxTask, make_pipeline
 from flux_svd.pocket.train_flux import sample_sigmas as sample_flux_sigmas
 from flux_svd.pocket.train_svd import SIGMA_MAX, SIGMA_MIN, FilmTask, make_scheduler, make_unet, sample_sigmas
@@ -159,6 +163,41 @@ def test_temporal_autoencoder_trains_without_broken_gradients(teacher: Any) -> N
     losses(VaeTask(teacher, make_vae(float(teacher.config.scaling_factor)), CPU), 2)
 
 
+def test_the_decoder_trains_and_what_latents_mean_stays(teacher: Any, tmp_path: Path) -> None:
+    vae = copy.deepcopy(teacher)
+    task = DecoderTask(vae, CPU)
+    losses(task, 2)
+    task.save(tmp_path)
+    after = AutoencoderKL.from_pretrained(tmp_path).state_dict()
+    stayed = {name: torch.equal(value.half(), after[name].half()) for name, value in teacher.state_dict().items()}
+    assert {name.split(".")[0] for name, same in stayed.items() if not same} == {"decoder"}
+
+
+def test_all_pocket_models_have_the_same_autoencoder(teacher: Any) -> None:
+    shared = teacher.state_dict()
+    for name in ("pocket-klein", "pocket-svd"):
+        own = load_file(WEIGHTS / name / "vae" / "diffusion_pytorch_model.safetensors")
+        assert {part for part in own if not part.startswith("bn.")} == set(shared)
+        assert all(torch.equal(own[part].float(), value) for part, value in shared.items())
+
+
+def test_a_small_object_weighs_as_much_as_a_large_one_in_the_decoders_loss() -> None:
+    luck = Luck.from_seed(0)
+    pictures, near = sample_objects(24, (160, 96), luck)
+    assert pictures.shape == (24, 3, 96, 160)
+    assert near.shape == (24, 1, 96, 160)
+    covered = near.sum((1, 2, 3))
+    assert covered.max() > 3 * covered.min() > 0
+    weight = object_weights(near)
+    ground = weight[:, :, :1, :1]
+    assert torch.equal(ground, torch.ones(24, 1, 1, 1))
+    extra = (weight - ground).sum((1, 2, 3))
+    assert torch.allclose(extra, extra[:1], rtol=1e-4)
+    for picture, where in zip(pictures, near, strict=True):
+        ground = picture[:, :1, :1].expand_as(picture)
+        assert torch.allclose(picture * (1 - where), ground * (1 - where), atol=1e-3)  # nothing of it is left out
+
+
 def test_clip_trains_on_the_carried_weights() -> None:
     task = make_task("clip", CPU)
     task.batch = 16  # type: ignore[attr-defined]
@@ -242,6 +281,21 @@ def test_pool_forgets_the_oldest_film_and_plays_films_backwards_too(teacher: Any
     assert {True, False} == set(forward)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_training_films_are_outlined_as_often_as_asked(teacher: Any, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def noted(*given: Any, outlined: float) -> Any:
+        asked.append(outlined)
+        return sample_paths(*given, outlined=outlined)
+
+    monkeypatch.setattr("flux_svd.pocket.film_pools.OUTLINED", share)
+    monkeypatch.setattr("flux_svd.pocket.film_pools.sample_paths", noted)
+    FilmPool(teacher, 2, CPU).add(2, Luck.from_seed(0))
+    StillPool(teacher, 2, 2, CPU).add(2, Luck.from_seed(0), lambda pictures: pictures.mean((2, 3))[:, None, :2])
+    assert asked == [share, share]
+
+
 def test_single_frames_come_with_the_first_picture_of_their_film(teacher: Any) -> None:
     luck = Luck.from_seed(0)
     pool = StillPool(teacher, 2, 3, CPU)
@@ -314,7 +368,7 @@ def test_a_changed_scene_differs_in_one_attribute_and_stays_out_of_the_held_out_
 
 
 def test_every_model_can_be_trained_by_name() -> None:
-    assert set(MINUTES) == {"flux", "klein", "clip", "svd", "svd-vae"}
+    assert set(MINUTES) == {"flux", "klein", "clip", "svd", "svd-vae", "decoder"}
     model, tokenizer = load_clip(WEIGHTS / "pocket-clip")
     assert model.encode_text(tokenizer(["a red circle"])).shape == (1, 128)
 

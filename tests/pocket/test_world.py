@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from flux_svd.pocket.checker import check_scene, read_picture
-from flux_svd.pocket.painter import between, paint, paint_scenes, sample_paths
+from flux_svd.pocket.painter import Strokes, between, paint, paint_scenes, sample_paths
 from flux_svd.pocket.world import (
     COLORS,
     PLACES,
@@ -146,6 +146,15 @@ def test_films_go_straight_from_the_first_place_to_the_last() -> None:
             reading = read_picture(((frame + 1) / 2).permute(1, 2, 0).numpy())
             assert reading.x == pytest.approx(float(first[0] * (1 - way) + last[0] * way), abs=0.01)
             assert reading.y == pytest.approx(float(first[1] * (1 - way) + last[1] * way), abs=0.02)
+
+
+def test_a_share_of_films_can_be_of_outlined_objects() -> None:
+    def paths(outlined: float) -> Strokes:
+        return sample_paths(200, random.Random(1), torch.Generator().manual_seed(1), outlined=outlined)[0]
+
+    shares = [float(paths(share).outlined.float().mean()) for share in (0.0, 0.5, 1.0)]
+    assert shares[0] < 0.2 < 0.4 < shares[1] < 0.7
+    assert shares[2] == 1
 
 
 def test_painting_is_the_same_for_the_same_seed() -> None:
