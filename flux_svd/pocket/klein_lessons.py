@@ -19,7 +19,10 @@ NOISINGS = 4  # noise levels at which the teacher answers for each painted wish
 # and never asks the words below sigma 0.8; in its own pictures the shape is not there to be read.
 MISLED = 0.5
 MOVING = 0.6  # share of the captions with things on their way, which are the harder ones; the world has .3
-OUTLINED = 0.2  # share of the wishes that are drawn by lot until an outline is asked for, the hardest to paint; of all others .1
+# Shares of the wishes that are drawn by lot until an outline is asked for (of all others .1), and until a star or a cross is (a
+# third): the hardest to paint. It knows what they are and draws a circle.
+OUTLINED, TIPPED = 0.3, 0.3
+_TIPPED_SHAPES = ("star", "cross")
 UNTOLD = 0.1  # share of the wishes with no words: what guidance starts from
 CODE = 16  # numbers of a scene's code
 
@@ -166,14 +169,15 @@ class LessonPool:
 
 def _drawn_wish(references: int, luck: Luck) -> Edit:
     """Return a wish about so many pictures; of none it is a caption."""
-    outlined = luck.words.random() < OUTLINED
+    chance = luck.words.random()
     while True:
         if references:
             wish = sample_edit(luck.words, references)
         else:
             scene = sample_scene(luck.words, kind="moving" if luck.words.random() < MOVING else "still")
             wish = Edit("caption", (), caption(scene, luck.words), scene)
-        if wish.target.outlined or not outlined:
+        is_hard = wish.target.outlined if chance < OUTLINED else wish.target.shape in _TIPPED_SHAPES
+        if is_hard or chance >= OUTLINED + TIPPED:
             return wish
 
 

@@ -32,14 +32,14 @@ PROMPT_TOKENS = 32
 TEXT_LAYERS = (1, 2, 3)  # hidden states that are read, of four layers: the large ones read 9, 18, 27 of 36
 CAPTIONS = 64  # of a batch of words alone
 LOOKED = 64  # pictures of a batch to be recognised alone
-LOOKS_FIRST, LOOKS = 0.7, 0.15  # share of such batches when pictures are first shown, and later
+LOOKS_FIRST, LOOKS = 0.7, 0.1  # share of such batches when pictures are first shown, and later
 BATCHES = {0: 32, 1: 20, 2: 14}  # pictures of a batch by how many references each has: about equally long to compute
-CHANCES = {0: 0.4, 1: 0.42, 2: 0.18}
-SIZE_CHANCES = (0.35, 0.65)  # of `SIZES_TRAINED`: in the wider pictures objects are smaller, and edges harder to draw
+CHANCES = {0: 0.3, 1: 0.5, 2: 0.2}
+SIZE_CHANCES = (0.2, 0.8)  # of `SIZES_TRAINED`: in the wider pictures objects are smaller, and edges harder to draw
 READING = 0.04  # share of the training in which only the text encoder learns, to say what pocket-flux's says
 # Share of the later batches that are words alone. "From P to Q" and "at the end" are learned late and all at once, as whatever
 # takes two words together: by pictures alone not in 250 minutes, by words in five.
-READS = 0.4
+READS = 0.1
 ALONE = 0.2  # share of the training in which nothing is shown yet
 LOOKING = 0.4  # share of the training at whose end it has learned to see: wishes teach it more slowly
 HINTED = 0.8  # share of the training at whose end the hints have faded
@@ -173,8 +173,7 @@ class KleinTask:
         pool.add(2, luck)
         lesson = pool.draw(BATCHES[references], luck)
         velocity = self._velocity(lesson, pool)
-        weight = 1 + (OBJECT_WEIGHT - 1) * lesson.cells.unsqueeze(2)  # (n, tokens, 1)
-        weight = weight / weight.mean()
+        weight = _token_weights(lesson.cells)
         # What words change in the velocity falls with the noise about as its square.
         near = weight / (0.5 + 2 * lesson.sigma.pow(2))
         loss = (near * (velocity - lesson.velocity).pow(2)).mean()
@@ -288,6 +287,16 @@ class KleinTask:
         self.pipeline.to(dtype=torch.float16)
         self.pipeline.save_pretrained(folder)
         self.pipeline.to(dtype=torch.float32)
+
+
+def _token_weights(cells: Tensor) -> Tensor:
+    """Return how much errors count, (n, tokens, 1), on average 1: more on the object, and of each picture's as much in all.
+
+    A small object has a tenth of a large one's tokens, and as many corners.
+    """
+    covered = cells.sum(1, keepdim=True).clamp(min=1)
+    weight = 1 + (OBJECT_WEIGHT - 1) * (cells * covered.mean() / covered).unsqueeze(2)
+    return weight / weight.mean()
 
 
 def _missed_code(states: Tensor, code: Tensor, size: float) -> Tensor:

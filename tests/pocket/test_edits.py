@@ -29,6 +29,7 @@ from flux_svd.pocket.train_klein import (
     READING,
     KleinTask,
     PlainAttention,
+    _token_weights,
     make_pipeline,
     make_tokenizer,
     make_transformer,
@@ -183,6 +184,30 @@ def test_a_share_of_the_wishes_asks_for_an_outline(references: int, monkeypatch:
         shares.append(sum(wish.target.outlined for wish in wishes) / 200)
     assert shares[0] < 0.3 < 0.4 < shares[1] < 0.75
     assert shares[2] == 1
+
+
+def test_a_share_of_the_wishes_asks_for_a_star_or_a_cross(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flux_svd.pocket.klein_lessons.OUTLINED", 0.0)
+    shares = []
+    for share in (0.0, 0.5, 1.0):
+        monkeypatch.setattr("flux_svd.pocket.klein_lessons.TIPPED", share)
+        luck = Luck.from_seed(3)
+        shares.append(sum(_drawn_wish(1, luck).target.shape in ("star", "cross") for _ in range(200)) / 200)
+    assert shares[0] < 0.5 < shares[1] < 0.8
+    assert shares[2] == 1
+
+
+def test_small_objects_count_as_much_as_large_ones() -> None:
+    cells = torch.zeros(2, 60)
+    cells[0, :2], cells[1, :20] = 1, 1
+    weight = _token_weights(cells)
+    assert weight.shape == (2, 60, 1)
+    assert float(weight.mean()) == pytest.approx(1)
+    ground = weight[0, 2:]
+    assert torch.equal(ground, ground[:1].expand_as(ground))
+    on_objects = ((weight - ground[0]) * cells.unsqueeze(2)).sum((1, 2))
+    assert float(on_objects[0]) == pytest.approx(float(on_objects[1]))
+    assert float(weight[1, 0]) > float(ground[0])
 
 
 def test_a_code_tells_scenes_apart_and_keeps_silent_of_what_is_not_told() -> None:

@@ -41,22 +41,22 @@ def klein() -> Any:
 
 def test_pocket_flux_paints_what_held_out_captions_say(flux: Any) -> None:
     found = by_name(judge_flux(flux, 48, seed=11))
-    # measured with n = 500: 1.000, .994, .992, .930, .926; with shuffled captions .10, .14, .19, .22, .00
-    for name, gate in {"background": 0.94, "color": 0.94, "place": 0.93, "shape": 0.8, "all four": 0.78}.items():
+    # measured with n = 500: 1.000, .994, .992, .962, .958; with shuffled captions .10, .14, .19, .22, .00
+    for name, gate in {"background": 0.94, "color": 0.94, "place": 0.93, "shape": 0.85, "all four": 0.84}.items():
         assert found[name] >= gate, (name, found)
 
 
 def test_pocket_klein_paints_what_held_out_captions_say_and_keeps_what_wishes_leave_out(klein: Any) -> None:
     """The control is the same judge on other pictures' targets."""
     pictures = by_name(judge_captions(klein, 48, 11, 8, 3.0))
-    # measured with n = 500: 1.000, .988, .984, .934, .920; of 500 wishes .918 followed and .876 kept
-    for name, gate in {"background": 0.94, "color": 0.92, "place": 0.9, "shape": 0.8, "all four": 0.78}.items():
+    # measured with n = 500: 1.000, .994, .980, .950, .934; of 500 wishes .908 followed and .902 kept
+    for name, gate in {"background": 0.94, "color": 0.92, "place": 0.9, "shape": 0.82, "all four": 0.8}.items():
         assert pictures[name] >= gate, (name, pictures)
     wishes = by_name(judge_edits(klein, 30, 11, 8, 3.0))
     chance = by_name(judge_edits(klein, 20, 11, 8, 3.0, shuffled=True))
     kept = "shape and color of the reference kept"
     assert wishes["followed"] >= 0.76, wishes
-    assert wishes[kept] >= 0.7, wishes
+    assert wishes[kept] >= 0.74, wishes
     assert chance["followed"] < 0.6, chance  # a size is one of three, a background that is kept one of eight
     assert chance[kept] < 0.2, chance
 
