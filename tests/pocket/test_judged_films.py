@@ -65,7 +65,7 @@ def test_two_ended_films_do_not_jump_onto_their_last_keyframe(rows: dict[str, li
 def test_two_ended_films_keep_an_object_on_its_way(rows: dict[str, list[Row]]) -> None:
     ours = rows["bidirectional"]
     assert np.mean(values(ours, "found")) > 0.8
-    assert np.mean(values(ours, "distance")) < 0.2
+    assert np.mean(values(ours, "distance")) < 0.1  # .031 of 100 pairs
 
 
 def test_exact_keyframes_do_not_flash_where_the_film_itself_is_even() -> None:
