@@ -1,6 +1,6 @@
 """Which way to fill a transition is best? All of them between the same held-out keyframes of the pocket world.
 
-    python benchmarks/transitions.py [--pairs 40] [--unpinned 10] [--films 20] [--json FILE] [--table FILE]
+    python benchmarks/transitions.py [--pairs 40] [--unpinned 10] [--films 20] [--ways WAY ...] [--json FILE] [--table FILE]
 
 Pairs are two keyframes (ends, landing, path, cross-fade); films have three on one straight, even way (joins). Every row is kept
 in the JSON file at once, and found again by the next run as long as weights and recipe are the same: a run can be stopped and
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40, help="pairs of keyframes")
     parser.add_argument("--unpinned", type=int, default=10, help="of these, also without pinned ends")
     parser.add_argument("--films", type=int, default=20, help="films of three keyframes")
+    parser.add_argument("--ways", nargs="+", choices=[wish.name for wish in (*WISHES, *SMOOTHED)], help="default: all of them")
     parser.add_argument("--steps", type=int, help="denoising steps (default: what the planner plans)")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=WEIGHTS / "pocket-svd", help="weights to judge")
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=DOCS / "transitions.md")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench(asked.folder, asked.seed, asked.steps, asked.json, asked.table)
+    bench = Bench(asked.folder, asked.seed, asked.steps, asked.json, asked.table, asked.ways)
     pairs, films = judge.pair_cases(asked.pairs, asked.seed), judge.join_cases(asked.films, asked.seed)
     for number, case in enumerate(pairs):
         bench.judge_pair(number, case, unpinned=number < asked.unpinned)
@@ -84,7 +85,10 @@ def main() -> None:
 class Bench:
     """Rows measured so far, and where they are kept."""
 
-    def __init__(self, folder: Path, seed: int, steps: int | None, kept: Path, table: Path) -> None:
+    def __init__(
+        self, folder: Path, seed: int, steps: int | None, kept: Path, table: Path, ways: Sequence[str] | None = None
+    ) -> None:
+        self._ways = ways
         self._seed, self._steps, self._kept, self._table = seed, steps, kept, table
         self._engine = judge.load_engine(folder)
         self._weights = _digest(folder)
@@ -96,7 +100,7 @@ class Bench:
         ends = (0, len(case.frames) - 1)
         self._once("pair", TRUTH, number, "", lambda: judge.judge_way(case, judge.true_frames(case)))
         self._once("pair", CROSS_FADE, number, "", lambda: judge.judge_way(case, judge.cross_fade(case, ends)))
-        for wish in WISHES:
+        for wish in self._asked(WISHES):
             film = judge.planned_film(wish, 2, judge.seed_of(self._seed, number), self._steps)
             for pinned in (True, False) if unpinned else (True,):
                 name = f"{_named(film)}/{'pinned' if pinned else 'free'}"
@@ -108,9 +112,12 @@ class Bench:
         positions = (0, middle, 2 * middle)
         self._once("film", TRUTH, number, "", lambda: judge.judge_joins(judge.true_frames(case), positions))
         self._once("film", CROSS_FADE, number, "", lambda: judge.judge_joins(judge.cross_fade(case, positions), positions))
-        for wish in (*WISHES, *SMOOTHED):
+        for wish in self._asked((*WISHES, *SMOOTHED)):
             film = judge.planned_film(wish, 3, judge.seed_of(self._seed, number), self._steps)
             self._once("film", wish.name, number, _named(film), _bound(judge.measure_film, self._engine, case, film))
+
+    def _asked(self, wishes: Sequence[judge.Wish]) -> list[judge.Wish]:
+        return [wish for wish in wishes if self._ways is None or wish.name in self._ways]
 
     def save(self) -> None:
         """Write rows, figures and the table of this run."""

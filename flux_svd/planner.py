@@ -39,6 +39,7 @@ from flux_svd.versions import installed_versions
 # Frames a side over which what the autoencoder loses of a keyframe comes back. Six true films through pocket-svd's bend at their
 # joins up to 2.1 times as much as elsewhere at 6, 0.8 at 8.
 FADE_FRAMES = 8
+PIN_REACH = 8  # frames over which what pinning changes at an end is shared with those beside it; see docs/decisions.md
 RANDOM_SEED_MAX = 2**32 - 1  # drawn seeds stay exact in a browser's numbers
 
 
@@ -294,7 +295,7 @@ def _transitions(
                 conditioning_fps=request.conditioning_fps or _speed(request.fps, stride),
                 noise_aug_strength=0.02,  # SVD model card; arXiv:2410.05651 uses the same
                 motion_alignment=alignment, alignment_rounds=ALIGNMENT_ROUNDS, renoise_share=method.renoise_share,
-                precision=choose_precision(video, budget)[0], versions=versions,
+                precision=choose_precision(video, budget)[0], versions=versions, pin_reach=PIN_REACH,
             )
         )
     if request.conditioning_fps is None:

@@ -123,6 +123,8 @@ class TransitionRecipe:
         motion_alignment: share of the steps, from the first, that align the backward motion to the forward one.
         alignment_rounds: rounds of alignment in each such step.
         renoise_share: share of the steps, from the first, that "fusion" takes twice, with new noise between.
+        pin_reach: over how many frames, the end itself counted, what pinning changes at an end fades out. 1: the end alone, as
+            all transitions were made before there was a choice.
     """
 
     model: str
@@ -145,6 +147,7 @@ class TransitionRecipe:
     renoise_share: float
     precision: Precision
     versions: Versions
+    pin_reach: int = 1
     kind: Literal["transition"] = "transition"
 
     @property

@@ -238,11 +238,23 @@ def half_step(x: Tensor, residual_of: Tensor, estimate: Tensor, sigma: float, si
     return estimate + (x - residual_of) * (sigma_next / sigma)
 
 
-def pin(estimate: Tensor, way: Way) -> Tensor:
-    """Return the estimate (1, n, c, h, w), in the way's own time, with its first and last frame set to the keyframes."""
-    pinned = estimate.clone()
+def pin(estimate: Tensor, way: Way, reach: int = 1) -> Tensor:
+    """Return the estimate (1, n, c, h, w), in the way's own time, with its first and last frame set to the keyframes.
+
+    What that changes at an end fades out over `reach` frames, the end counted, as a raised cosine: an exact frame beside others
+    that miss it is a jump.
+    """
+    fading = fading_of(estimate.shape[1], reach, estimate.device)
+    first, last = way.source.anchor - estimate[:, 0], way.target.anchor - estimate[:, -1]
+    pinned = estimate + (fading * first[:, None] + fading.flip(1) * last[:, None])  # so bracketed its mirror is bit-equal
     pinned[:, 0], pinned[:, -1] = way.source.anchor, way.target.anchor
     return pinned
+
+
+def fading_of(frames: int, reach: int, device: torch.device) -> Tensor:
+    """Return weights (1, frames, 1, 1, 1): 1 at the first frame, falling as a raised cosine to 0 at frame `reach`."""
+    away = torch.arange(frames, device=device) / reach
+    return torch.where(away < 1, 0.5 + 0.5 * torch.cos(math.pi * away), 0.0).view(1, -1, 1, 1, 1)
 
 
 def align_to_end(estimate: Tensor, anchor: Tensor) -> Tensor:
@@ -311,7 +323,7 @@ class _Run:
         if align:
             estimate = align_to_end(estimate, way.target.anchor)
         if self._pins:
-            estimate = pin(estimate, way)
+            estimate = pin(estimate, way, self._recipe.pin_reach)
         self._count(in_time_of(way, estimate))
         return in_time_of(way, half_step(x, unconditional, estimate, *self._sigmas[step : step + 2]))
 
@@ -321,7 +333,7 @@ class _Run:
         for way in ways:
             estimate = self._rising(in_time_of(way, x), step, way)
             if self._pins:
-                estimate = pin(estimate, way)
+                estimate = pin(estimate, way, self._recipe.pin_reach)
             falling = along_frames(1, 0, estimate)
             fused += in_time_of(way, falling * estimate)
         return half_step(x, fused, fused, *self._sigmas[step : step + 2])

@@ -86,7 +86,7 @@ class _Together:
             free, bound = self._ask(in_time_of(way, x[:, begin : end + 1]), step, way)
             guided = free + self._recipe.guidance * (bound - free)
             if pinned is None:
-                guided = pin(guided, way)
+                guided = pin(guided, way, self._recipe.pin_reach)
             else:
                 guided[:, pinned] = way.target.anchor
             self._tell(0, 0, in_time_of(way, guided))

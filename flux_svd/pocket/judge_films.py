@@ -16,6 +16,7 @@ from torch import Tensor
 
 from flux_svd.engines.decode import decode_pictures
 from flux_svd.engines.inbetween import InbetweenPipeline, seeded_noise
+from flux_svd.planner import PIN_REACH
 from flux_svd.pocket.checker import Reading, read_picture
 from flux_svd.pocket.figures import Figure, mean, share
 from flux_svd.pocket.painter import Strokes, between, paint, sample_paths
@@ -69,6 +70,7 @@ def transition_recipe(seed: int, steps: int, *, method: str = "bidirectional", f
         renoise_share=0.2,
         precision="fp32",
         versions=(),
+        pin_reach=PIN_REACH,
     )
     return replace(plain, method=method)  # type: ignore[arg-type]
 

@@ -245,7 +245,7 @@ def test_the_start_computes_nearly_what_each_block_of_the_teacher_does(untrained
 
     with torch.no_grad():
         started, random_ones = missed(untrained.transformer), missed(make_transformer())
-    assert max(started) < 0.2, started
+    assert max(started) < 0.25, started  # .13 to .20 was seen; a random one of the same size .8 and more
     assert min(random_ones) > 0.8, random_ones
 
 

@@ -7,6 +7,7 @@ on true films, which are perfect, and on cross-fades and films with a fault, whi
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def bench(folder: Path, weights: Path, steps: int | None = None) -> None:
-    ran = transitions.Bench(weights, SEED, steps, folder / "t.json", folder / "t.md")
+def bench(folder: Path, weights: Path, steps: int | None = None, ways: Sequence[str] | None = None) -> None:
+    ran = transitions.Bench(weights, SEED, steps, folder / "t.json", folder / "t.md", ways)
     ran.judge_pair(0, judge.pair_cases(1, SEED)[0], unpinned=True)
     ran.judge_film(0, judge.join_cases(1, SEED)[0])
     ran.save()
@@ -174,6 +175,15 @@ def test_a_benchmark_that_was_stopped_goes_on_and_new_weights_or_steps_begin_ane
     (weights / "a.safetensors").write_bytes(b"new")
     bench(tmp_path, weights)
     assert len(measured) == 3 * once
+
+
+def test_the_benchmark_can_be_of_some_ways_alone(measured: list[str], tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    bench(tmp_path, weights, ways=["vibid"])
+    told = json.loads((tmp_path / "t.json").read_text("utf-8"))
+    assert list(told["figures"]["pair"]) == list(told["figures"]["film"]) == [TRUTH, CROSS_FADE, "vibid"]
+    assert len(measured) == 3  # a pair with and without pins, and a film
 
 
 def test_the_benchmark_writes_a_table_with_a_line_for_each_way(measured: list[str], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from diffusers import StableVideoDiffusionPipeline
 from torch import Tensor
 
 from flux_svd.engines import inbetween
-from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, Way, align_to_end, half_step, seeded_noise
+from flux_svd.engines.inbetween import EncodedKeyframe, InbetweenPipeline, Way, align_to_end, half_step, pin, seeded_noise
 from flux_svd.engines.placement import load_pipeline
 from flux_svd.errors import BadOutput
 from flux_svd.recipe import TransitionRecipe
@@ -118,12 +118,37 @@ def turned_run(
     return pipeline.denoise(x, ways[::-1] if turn_order else ways, recipe, noise, ignore).flip(1)
 
 
+@pytest.mark.parametrize("reach", [1, 4])
 @pytest.mark.parametrize("method", ["vibid", "bidirectional", "fusion"])
 def test_the_mirrored_problem_has_the_mirrored_solution(
+    method: Any, reach: int, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
+) -> None:
+    recipe = transition_recipe(method=method, guidance=1.5, pin_reach=reach)
+    assert relative(turned_run(pipeline, keys, recipe), run(pipeline, keys, recipe)) <= 1e-6  # 0 was seen
+
+
+def test_what_pinning_changes_at_an_end_fades_out_over_its_reach(keys: tuple[EncodedKeyframe, EncodedKeyframe]) -> None:
+    way = Way(*keys, backward=False)
+    estimate = torch.randn((1, 12, *keys[0].anchor.shape[1:]), generator=torch.Generator().manual_seed(3))
+    pinned = pin(estimate, way, 4)
+    assert torch.equal(pinned[:, 0], keys[0].anchor)
+    assert torch.equal(pinned[:, -1], keys[1].anchor)
+    assert torch.equal(pinned[:, 4:8], estimate[:, 4:8])
+    missed = keys[0].anchor - estimate[:, 0]
+    shares = [float(((pinned - estimate)[:, frame] / missed).median()) for frame in (1, 2, 3)]
+    assert shares == pytest.approx([0.8536, 0.5, 0.1464], abs=1e-3)
+    assert torch.equal(pin(estimate.flip(1), Way(*keys[::-1], backward=True), 4).flip(1), pinned)
+    alone = pin(estimate, way)
+    assert torch.equal(alone[:, 1:-1], estimate[:, 1:-1])
+
+
+@pytest.mark.parametrize("method", ["vibid", "bidirectional", "fusion"])
+def test_a_longer_reach_of_the_pins_changes_what_is_beside_the_ends_and_not_the_ends(
     method: Any, pipeline: InbetweenPipeline, keys: tuple[EncodedKeyframe, EncodedKeyframe]
 ) -> None:
-    recipe = transition_recipe(method=method, guidance=1.5)
-    assert relative(turned_run(pipeline, keys, recipe), run(pipeline, keys, recipe)) <= 1e-6  # 0 was seen
+    near, far = (run(pipeline, keys, transition_recipe(method=method, pin_reach=reach)) for reach in (1, 3))
+    assert torch.equal(near[:, [0, -1]], far[:, [0, -1]])
+    assert relative(near[:, 1:-1], far[:, 1:-1]) > 1e-3
 
 
 def test_fusion_is_its_own_mirror_whichever_way_comes_first(
@@ -153,14 +178,14 @@ def turn_only(*turned: int) -> Callable[[Way, Tensor], Tensor]:
     return in_time_of
 
 
-def pin_the_other_way(estimate: Tensor, way: Way) -> Tensor:
+def pin_the_other_way(estimate: Tensor, way: Way, reach: int) -> Tensor:
     pinned = estimate.clone()
     anchors = (way.target.anchor, way.source.anchor) if way.backward else (way.source.anchor, way.target.anchor)
     pinned[:, 0], pinned[:, -1] = anchors
     return pinned
 
 
-def pin_only_the_film_start(estimate: Tensor, way: Way) -> Tensor:
+def pin_only_the_film_start(estimate: Tensor, way: Way, reach: int) -> Tensor:
     pinned = estimate.clone()
     if not way.backward:
         pinned[:, 0] = way.source.anchor
