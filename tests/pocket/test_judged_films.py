@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL
 from benchmarks import transitions
 from flux_svd.metrics.film import HOLD_HIGH, HOLD_LOW, JOIN_LIMIT
 from flux_svd.pocket import judge_transitions as judge
-from flux_svd.pocket.judge_films import to_picture
+from flux_svd.pocket.judge_films import to_picture, transition_recipe
 from flux_svd.pocket.judge_transitions import CROSS_FADE, SMOOTHED, TRUTH, WISHES, Row, Wish
 from flux_svd.pocket.train import WEIGHTS
 from flux_svd.progress import ignore_steps
@@ -89,6 +89,7 @@ def test_every_way_is_planned_as_the_program_plans_it() -> None:
     assert len(films) == 7
     assert {film.frames for film in films.values()} == {45}
     assert {film.transitions[0].seed for film in films.values()} == {films["plain"].transitions[0].seed}  # the same noise
+    assert {film.transitions[0].pin_reach for film in films.values()} == {transition_recipe(7, 3).pin_reach} == {8}
     assert films["fast"].unet_calls < films["vibid"].unet_calls < films["vibid, smooth joins"].unet_calls
     assert judge.planned_film(WISHES[0], 2, 7, steps=3).transitions[0].steps == 3
 
