@@ -131,6 +131,7 @@ class Bench:
             "platform": platform.platform(),
             "versions": dict(installed_versions("torch", "diffusers", "transformers")),
             "command": shlex.join(["python", *sys.argv]),
+            "kept": self._kept.name,
             "weights": self._weights,
             "seed": self._seed,
         }
@@ -157,7 +158,7 @@ def _page(figures: dict[str, dict[str, list[Figure]]], facts: dict[str, Any]) ->
     lines = [
         "# Ways to fill a transition",
         "",
-        "`python benchmarks/transitions.py` wrote this page and [transitions.json](transitions.json) (intervals, every row) on",
+        f"`{facts['command']}` wrote this page and {facts['kept']} beside it (intervals, every row) on",
         f"{facts['date']}: {facts['device']}, no GPU, one thread; pocket-svd weights {facts['weights']}, seed {facts['seed']}.",
         "All ways have the same keyframes, held out from training, and begin at the same noise. Means; shares with their n.",
         "",
